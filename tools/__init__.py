@@ -1,0 +1,1 @@
+"""Making the sample CT and the built-in checkpoint."""

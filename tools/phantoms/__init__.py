@@ -1,0 +1,1 @@
+"""Bodies described by formulas: shapes for the sample CT and for training."""

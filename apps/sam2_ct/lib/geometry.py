@@ -1,0 +1,131 @@
+"""Voxel grids and anatomical axes: where a voxel of one array lies in another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import nibabel as nib
+import numpy as np
+
+from lib.errors import BadInput
+
+
+class Axis(str, Enum):
+    """The direction slices are stacked in; `dim` is its array dimension in a RAS volume."""
+
+    SAGITTAL = "sagittal"
+    CORONAL = "coronal"
+    AXIAL = "axial"
+
+    @property
+    def dim(self) -> int:
+        """Dimension of a RAS-oriented array (0 = left→right, 1 = posterior→anterior, 2 = foot→head)."""
+        return {"sagittal": 0, "coronal": 1, "axial": 2}[self.value]
+
+    @classmethod
+    def parse(cls, name: str) -> Axis:
+        """The axis called `name`.
+
+        Raises:
+            BadInput: no such axis.
+        """
+        try:
+            return cls(str(name).strip().lower())
+        except ValueError:
+            known = ", ".join(a.value for a in cls)
+            raise BadInput(f"unknown axis {name!r}: use one of {known}") from None
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Shape (3,) of a volume and its (4, 4) float64 affine, voxel index → world mm (RAS+)."""
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+
+    def __post_init__(self) -> None:
+        shape = tuple(int(n) for n in self.shape)
+        affine = np.asarray(self.affine, dtype=np.float64)
+        if len(shape) != 3 or affine.shape != (4, 4):
+            raise BadInput(f"a volume has three dimensions, this one has shape {shape}")
+        if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+            raise BadInput("the volume's affine is singular or not finite: repair its header")
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "affine", affine)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size in mm along each array dimension."""
+        return tuple(float(s) for s in np.linalg.norm(self.affine[:3, :3], axis=0))
+
+    def dim_of(self, axis: Axis) -> int:
+        """Array dimension that runs most nearly along `axis` (exact for RAS, nearest if oblique)."""
+        return int(np.flatnonzero(nib.io_orientation(self.affine)[:, 0] == axis.dim)[0])
+
+    def axis_of(self, dim: int) -> Axis:
+        """Inverse of `dim_of`."""
+        world = int(nib.io_orientation(self.affine)[dim, 0])
+        return next(a for a in Axis if a.dim == world)
+
+    def same_as(self, other: Grid, tolerance: float = 1e-3) -> bool:
+        """Whether both grids put every voxel in the same place, to `tolerance` of a voxel."""
+        if self.shape != other.shape:
+            return False
+        shift = np.linalg.inv(self.affine) @ other.affine - np.eye(4)
+        extent = np.append(np.asarray(self.shape, dtype=float), 1.0)
+        return bool((np.abs(shift) @ extent).max() <= tolerance * max(self.shape))
+
+    def map_to(self, other: Grid) -> VoxelMap:
+        """How voxel indices here become indices of `other`, a flip, permutation or crop of this.
+
+        Raises:
+            BadInput: the grids are not related by whole voxels.
+        """
+        matrix = np.linalg.inv(other.affine) @ self.affine
+        whole = np.rint(matrix)
+        extent = np.append(np.asarray(self.shape, dtype=float), 1.0)
+        linear = np.abs(whole[:3, :3])
+        is_permutation = (linear.sum(0) == 1).all() and (linear.sum(1) == 1).all()
+        # half a voxel at the far corner is where an index would be rounded to its neighbour
+        if not is_permutation or (np.abs(matrix - whole) @ extent)[:3].max() > 0.25:
+            raise BadInput(
+                "prompts and volume lie on different grids: resample the prompts onto the CT first"
+            )
+        return VoxelMap(whole.astype(int))
+
+
+@dataclass(frozen=True, eq=False)
+class VoxelMap:
+    """A (4, 4) integer matrix: permutation, flips and shift from one grid's indices to another's."""
+
+    matrix: np.ndarray
+
+    def points(self, ijk: np.ndarray) -> np.ndarray:
+        """Move (n, 3) voxel indices, whole or fractional."""
+        ijk = np.asarray(ijk, dtype=np.float64).reshape(-1, 3)
+        return ijk @ self.matrix[:3, :3].T + self.matrix[:3, 3]
+
+    def dim(self, dim: int) -> int:
+        """The dimension that `dim` becomes."""
+        return int(np.flatnonzero(self.matrix[:3, dim])[0])
+
+    def array(self, values: np.ndarray, shape: tuple[int, int, int], fill: float = 0) -> np.ndarray:
+        """Carry a 3-D array over: permute, flip, then crop or pad with `fill` to `shape`."""
+        order = [int(np.flatnonzero(self.matrix[row, :3])[0]) for row in range(3)]
+        moved = np.transpose(values, order)
+        start = np.empty(3, dtype=int)
+        for row, dim in enumerate(order):
+            offset = int(self.matrix[row, 3])
+            if self.matrix[row, dim] < 0:
+                moved = np.flip(moved, row)
+                offset -= moved.shape[row] - 1
+            start[row] = offset
+        out = np.full(shape, fill, dtype=values.dtype)
+        low = np.maximum(start, 0)
+        high = np.minimum(start + moved.shape, shape)
+        if (high > low).all():
+            into = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+            src = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, start, strict=True))
+            out[into] = moved[src]
+        return out

@@ -74,6 +74,11 @@ class Plan:
         return " ".join(map(str, self.memories))
 
 
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise BadInput(f"policy: {message}")
+
+
 @dataclass(frozen=True)
 class MemoryPolicy:
     """The paper's options, freely combined. The default is stock SAM 2, bit for bit.
@@ -138,11 +143,11 @@ class MemoryPolicy:
     def _conditioning(self, query: Query) -> tuple[int, ...]:
         if not query.conditioning:
             raise ValueError("a plan needs at least one conditioning slice")
-        limit = self.tau * (query.extent or query.num_slices)
-        # a whisker of slack: 0.3 · 10 is 3 to a person, 3.0000000000000004 or less to a computer
-        kept = tuple(c for c in query.conditioning if abs(query.t - c) <= limit + 1e-9)
         if self.tau >= 1.0:
             return query.conditioning
+        # a whisker of slack: 0.3 · 10 is 3 to a person, a little less to a computer
+        limit = self.tau * (query.extent or query.num_slices) + 1e-9
+        kept = tuple(c for c in query.conditioning if abs(query.t - c) <= limit)
         return kept or (min(query.conditioning, key=lambda c: (abs(query.t - c), c)),)
 
     def _recents(self, query: Query) -> list[tuple[int, int]]:
@@ -260,8 +265,3 @@ def _strided(query: Query, stride: int) -> Iterator[int]:
     while True:
         yield t
         t += step
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise BadInput(f"policy: {message}")

@@ -113,7 +113,7 @@ class MemoryPolicy:
         _require(self.pointers in ("stock", "follow"), "pointers must be stock or follow")
         _require(
             not self.intelligent or (self.sliced, self.stride, self.gate) == (RECENT_ROWS, 1, 0),
-            "is fixes the recent slices to t-1 and t-2: do not combine it with sliced, stride or gate",
+            "is fixes the recents to t-1 and t-2: not to be combined with sliced, stride, gate",
         )
 
     def plan(self, query: Query) -> Plan:
@@ -131,12 +131,13 @@ class MemoryPolicy:
         return Plan(memories, self._pointers(query, kept, {t for t, _ in recents}))
 
     def retained(self, query: Query) -> frozenset[int]:
-        """Tracked slices that a plan for `query.t` or any later slice of the pass may still read."""
-        near = {t for t in query.tracked if 0 < query.distance(t) <= self._reach}
+        """Tracked slices that the plan for `query.t` or a later slice may still read."""
+        near = {t for t in query.tracked if 0 < query.distance(t) <= self.reach}
         return frozenset(near | set(self._most_confident(query)))
 
     @property
-    def _reach(self) -> int:
+    def reach(self) -> int:
+        """How many slices back a plan may look, the gate's confident slices aside."""
         # pointers go back 15 slices; the sixth strided slot lies at most 5·stride + 1 back
         return max(MAX_POINTERS - 1, 5 * self.stride + 1)
 
@@ -166,7 +167,7 @@ class MemoryPolicy:
         chosen = set(self._most_confident(query))
         rest = self.sliced - len(chosen)
         for t in _strided(query, self.stride):
-            if rest == 0 or query.distance(t) > self._reach:
+            if rest == 0 or query.distance(t) > self.reach:
                 break
             if t in query.tracked and t not in chosen:
                 chosen.add(t)
@@ -178,7 +179,9 @@ class MemoryPolicy:
         ranked = sorted(query.tracked, key=lambda t: (-query.tracked[t], query.distance(t)))
         return ranked[: self.gate]
 
-    def _pointers(self, query: Query, kept: Iterable[int], recents: set[int]) -> tuple[Pointer, ...]:
+    def _pointers(
+        self, query: Query, kept: Iterable[int], recents: set[int]
+    ) -> tuple[Pointer, ...]:
         # stock (2.1 configs): conditioning pointers of the past only, then up to 15 recents
         past = [Pointer(c, query.distance(c), True) for c in kept if query.distance(c) >= 0]
         if self.pointers == "follow":

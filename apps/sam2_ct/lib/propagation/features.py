@@ -1,0 +1,129 @@
+"""Slices are encoded once: a bounded store of image features shared by everything that tracks."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lib.propagation.video import PseudoVideo
+
+DEFAULT_CACHE_BYTES = 4 << 30
+
+
+@dataclass(frozen=True)
+class SliceFeatures:
+    """What SAM 2's tracker takes of an encoded slice; `levels` (1, C, h, w), finest first."""
+
+    levels: tuple[torch.Tensor, ...]
+    positions: tuple[torch.Tensor, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes held; the positional encodings are one copy for all slices."""
+        return sum(t.numel() * t.element_size() for t in self.levels)
+
+
+class FeatureBank:
+    """Features by (video, slice), least recently used first out, never above `max_bytes`.
+
+    One bank serves all requests of a process; it is safe to use from several threads.
+    """
+
+    def __init__(self, max_bytes: int = DEFAULT_CACHE_BYTES) -> None:
+        self.max_bytes = max_bytes
+        self._held: OrderedDict[tuple[str, int], SliceFeatures] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of features held now."""
+        return self._bytes
+
+    def get(self, video: str, t: int) -> SliceFeatures | None:
+        """The features of slice `t`, or None if they are not held."""
+        with self._lock:
+            features = self._held.get((video, t))
+            if features is not None:
+                self._held.move_to_end((video, t))
+            return features
+
+    def put(self, video: str, t: int, features: SliceFeatures) -> None:
+        """Hold the features of a slice; the oldest make room."""
+        with self._lock:
+            replaced = self._held.pop((video, t), None)
+            self._bytes += features.num_bytes - (replaced.num_bytes if replaced else 0)
+            self._held[video, t] = features
+            while self._bytes > self.max_bytes and len(self._held) > 1:
+                _, oldest = self._held.popitem(last=False)
+                self._bytes -= oldest.num_bytes
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._held.clear()
+            self._bytes = 0
+
+
+class SliceEncoder:
+    """Encodes the slices of one video lazily, in batches, through a bank.
+
+    Args:
+        predictor: a SAM 2 model in evaluation mode.
+        video: where slices come from.
+        bank: where features go.
+        checkpoint: identity of the weights; part of the key, like the volume's content.
+        batch: slices per call of the encoder. Batches lie on a fixed raster, so that features do
+            not depend on which slice was asked for first.
+    """
+
+    def __init__(
+        self, predictor, video: PseudoVideo, bank: FeatureBank, checkpoint: str, batch: int = 1
+    ) -> None:
+        self.predictor = predictor
+        self.video = video
+        self.bank = bank
+        self.batch = batch
+        self.encoded = 0
+        self._key = _signature(video, checkpoint, batch)
+        self._positions: tuple[torch.Tensor, ...] | None = None
+
+    @torch.inference_mode()
+    def __call__(self, t: int):
+        """Features of slice `t` as `track_step` wants them: (features, positions, sizes)."""
+        held = self.bank.get(self._key, t) or self._encode(t)
+        _, features, positions, sizes = self.predictor._prepare_backbone_features(
+            {"backbone_fpn": list(held.levels), "vision_pos_enc": list(held.positions)}
+        )
+        return features, positions, sizes
+
+    def _encode(self, t: int) -> SliceFeatures:
+        first = t - t % self.batch
+        slices = range(first, min(first + self.batch, len(self.video)))
+        images = torch.stack([self.video.image(s) for s in slices])
+        out = self.predictor.forward_image(images.to(self.predictor.device))
+        self.encoded += len(slices)
+        if self._positions is None:
+            self._positions = tuple(p[:1].clone() for p in out["vision_pos_enc"])
+        wanted = None
+        for n, s in enumerate(slices):
+            levels = tuple(level[n : n + 1].clone() for level in out["backbone_fpn"])
+            features = SliceFeatures(levels, self._positions)
+            self.bank.put(self._key, s, features)
+            wanted = features if s == t else wanted
+        return wanted
+
+
+def _signature(video: PseudoVideo, checkpoint: str, batch: int) -> str:
+    """Identity of the features: voxels (window and crop included), geometry, axis, weights."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(np.ascontiguousarray(video.volume))
+    spacing = [round(s, 6) for s in video.grid.spacing]
+    identity = (video.grid.shape, spacing, video.axis, video.image_size, checkpoint, batch)
+    digest.update(repr(identity).encode())
+    return digest.hexdigest()

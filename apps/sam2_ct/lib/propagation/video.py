@@ -1,0 +1,126 @@
+"""A volume seen as a film: slice = frame.
+
+A frame is shown upright (rows run downwards against the second in-plane dimension, columns along
+the first) and padded to a square in millimetres, so that anisotropic voxels keep their shape.
+Floating point throughout: no JPEG, no 8 bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from lib.geometry import Axis, Grid
+from lib.prompts.types import Box, Mask, Points, in_plane_dims
+
+# what SAM 2 was trained with (sam2.utils.misc.load_video_frames)
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, eq=False)
+class PseudoVideo:
+    """Frames of a windowed volume along one axis.
+
+    Attributes:
+        volume: (X, Y, Z) float32 in [0, 1].
+        grid: its voxel grid, RAS.
+        axis: the direction that plays time.
+        image_size: side S of the network's square input, in pixels.
+    """
+
+    volume: np.ndarray
+    grid: Grid
+    axis: Axis
+    image_size: int
+
+    def __len__(self) -> int:
+        return self.grid.shape[self.dim]
+
+    @property
+    def dim(self) -> int:
+        """Array dimension that plays time."""
+        return self.grid.dim_of(self.axis)
+
+    @property
+    def frame_shape(self) -> tuple[int, int]:
+        """(rows, columns) of a frame in voxels."""
+        columns, rows = (self.grid.shape[d] for d in in_plane_dims(self.grid, self.axis))
+        return rows, columns
+
+    @property
+    def canvas_shape(self) -> tuple[int, int]:
+        """(rows, columns) in voxels of the padded frame, square in millimetres."""
+        spacing = [self.grid.spacing[d] for d in reversed(in_plane_dims(self.grid, self.axis))]
+        side = max(n * s for n, s in zip(self.frame_shape, spacing, strict=True))
+        rows, columns = (
+            max(n, round(side / s)) for n, s in zip(self.frame_shape, spacing, strict=True)
+        )
+        return rows, columns
+
+    def image(self, t: int) -> torch.Tensor:
+        """Frame `t` as the network takes it: (3, S, S) float32, normalised."""
+        frame = self._pad(np.take(self.volume, t, axis=self.dim).T[::-1])
+        pixels = self._resize(frame).clamp(0, 1).expand(3, -1, -1)
+        mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGE_MEAN, IMAGE_STD))
+        return (pixels - mean) / std
+
+    def mask_input(self, prompt: Mask) -> torch.Tensor:
+        """The painted slice as a (1, 1, S, S) float32 mask of zeros and ones."""
+        covered = self._resize(self._pad(prompt.mask.T[::-1].astype(np.float32)))
+        mask = covered >= 0.5
+        if not mask.any():
+            # thinner than half a pixel everywhere: keep what it touches rather than lose it
+            mask = covered > 0
+        return mask.float()[None]
+
+    def point_inputs(self, prompts: list[Points | Box]) -> dict[str, torch.Tensor]:
+        """Points and boxes of one slice: coordinates (1, P, 2) as (x, y) pixels, labels (1, P).
+
+        Labels are SAM's: 2 and 3 the corners of a box, 1 foreground, 0 background; boxes first.
+        """
+        coordinates, labels = [], []
+        for prompt in sorted(prompts, key=lambda p: isinstance(p, Points)):
+            if isinstance(prompt, Box):
+                corners = self._pixels(np.stack([prompt.low - 0.5, prompt.high + 0.5]))
+                coordinates += [corners.min(0), corners.max(0)]
+                labels += [2, 3]
+            else:
+                coordinates += [*self._pixels(prompt.foreground), *self._pixels(prompt.background)]
+                labels += [1] * len(prompt.foreground) + [0] * len(prompt.background)
+        return {
+            "point_coords": torch.tensor(np.array(coordinates), dtype=torch.float32)[None],
+            "point_labels": torch.tensor(labels, dtype=torch.int32)[None],
+        }
+
+    def slice_logits(self, logits: torch.Tensor) -> torch.Tensor:
+        """Mask logits (1, 1, h, w) of the network → (first, second in-plane dimension) voxels."""
+        rows, columns = self.frame_shape
+        canvas = F.interpolate(
+            logits.float(), size=self.canvas_shape, mode="bilinear", align_corners=False
+        )
+        return canvas[0, 0, :rows, :columns].flip(0).T
+
+    def _pad(self, frame: np.ndarray) -> torch.Tensor:
+        (rows, columns), (high, wide) = frame.shape, self.canvas_shape
+        padded = np.pad(frame, ((0, high - rows), (0, wide - columns)))
+        return torch.from_numpy(np.ascontiguousarray(padded, dtype=np.float32))[None]
+
+    def _resize(self, frame: torch.Tensor) -> torch.Tensor:
+        side = self.image_size
+        if frame.shape[-2:] == (side, side):
+            return frame
+        return F.interpolate(
+            frame[None], size=(side, side), mode="bilinear", align_corners=False, antialias=True
+        )[0]
+
+    def _pixels(self, coordinates: np.ndarray) -> np.ndarray:
+        """(n, 2) in-plane voxels → (x, y) pixels, centre on centre (SAM adds the half pixel)."""
+        coordinates = np.asarray(coordinates, dtype=np.float64).reshape(-1, 2)
+        high, wide = self.canvas_shape
+        x = (coordinates[:, 0] + 0.5) / wide * self.image_size - 0.5
+        y = (self.frame_shape[0] - 1 - coordinates[:, 1] + 0.5) / high * self.image_size - 0.5
+        return np.stack([x, y], axis=1)

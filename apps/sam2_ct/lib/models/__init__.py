@@ -1,0 +1,1 @@
+"""Which weights there are, how they get here, and the predictor made of them."""

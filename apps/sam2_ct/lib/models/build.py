@@ -1,0 +1,227 @@
+"""From a name or a file to a predictor ready to track."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from sam2.sam2_video_predictor import SAM2VideoPredictor
+
+from lib.errors import BadInput, Unavailable
+from lib.models.checkpoint import Weights, architecture_of, put_into, read_weights
+from lib.models.download import Patience, fetch
+from lib.models.registry import BUILTIN, MODEL_DIR, Checkpoint, resolve
+
+logger = logging.getLogger(__name__)
+
+#: What ``--model auto`` prefers.
+PREFERRED = "small"
+
+POLICY_PREDICTOR = "lib.propagation.predictor.PolicyVideoPredictor"
+STOCK_PREDICTOR = "sam2.sam2_video_predictor.SAM2VideoPredictor"
+
+#: The settings `sam2.build_sam.build_sam2_video_predictor` lays over every configuration.
+#: They are part of stock behaviour. Its hole filling (fill_hole_area=8) is not: it needs the
+#: CUDA extension, without which stock warns and skips it too.
+_STOCK_OVERRIDES = {
+    "sam_mask_decoder_extra_args": {
+        "dynamic_multimask_via_stability": True,
+        "dynamic_multimask_stability_delta": 0.05,
+        "dynamic_multimask_stability_thresh": 0.98,
+    },
+    "binarize_mask_from_pts_for_mem_enc": True,
+    "fill_hole_area": 0,
+}
+
+#: Stock turns a correction on a slice it has tracked into ordinary memory and loses it.
+_OWN_OVERRIDES = {"add_all_frames_to_correct_as_cond": True}
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A predictor and where it comes from.
+
+    Attributes:
+        predictor: In evaluation mode, on ``device``.
+        name: Of the checkpoint, or ``NAME:FILE`` for a user's file of that architecture.
+        sha256: Of the checkpoint file; stands for the weights in cache keys and reports.
+        image_size: Side of the square input, pixels.
+        device: Where it runs.
+        trained: False for random weights.
+        warnings: Sentences the user must see.
+    """
+
+    predictor: SAM2VideoPredictor
+    name: str
+    sha256: str
+    image_size: int
+    device: torch.device
+    trained: bool = True
+    warnings: tuple[str, ...] = ()
+
+
+def load_predictor(
+    model: str = "auto",
+    checkpoint: Path | None = None,
+    device: str = "auto",
+    *,
+    folder: Path = MODEL_DIR,
+    patience: Patience | None = None,
+    predictor_class: str = POLICY_PREDICTOR,
+) -> LoadedModel:
+    """Build the predictor for a model name or a checkpoint file.
+
+    Args:
+        model: A name of the registry, or ``auto``: the checkpoint `PREFERRED` if it is in
+            ``folder`` or can be downloaded, otherwise the built-in one with a warning.
+        checkpoint: A user's own file. Its architecture is known from its SHA-256, otherwise
+            from ``model``.
+        device: ``auto`` (CUDA if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+        folder: Where checkpoints lie and downloads go.
+        patience: Time limits of a download.
+        predictor_class: Dotted name of `SAM2VideoPredictor` or a subclass.
+
+    Raises:
+        BadInput: Unknown model or device, an unusable checkpoint file.
+        Unavailable: A checkpoint asked for by name cannot be downloaded.
+    """
+    place = choose_device(device)  # first: it costs nothing and may refuse
+    if checkpoint is not None:
+        weights = read_weights(checkpoint)
+        kind = architecture_of(checkpoint, weights.sha256, model)
+        name = kind.name if weights.sha256 == kind.sha256 else f"{kind.name}:{checkpoint.name}"
+        return _assemble(kind, weights, place, predictor_class, folder, name=name)
+
+    warnings: list[str] = []
+    if model == "auto":
+        model, reason = _preferred_or_builtin(folder, patience)
+        warnings += reason
+    chosen = resolve(model)
+    path = folder / chosen.file
+    if chosen.url is not None:
+        path = fetch(chosen, folder, patience=patience)
+    elif not path.exists():
+        return _untrained(chosen, place, predictor_class, folder, warnings)
+    weights = read_weights(path, expected=chosen)
+    return _assemble(chosen, weights, place, predictor_class, folder, warnings=warnings)
+
+
+def choose_device(device: str) -> torch.device:
+    """``auto | cpu | cuda | cuda:N`` as a torch device.
+
+    Raises:
+        BadInput: Another word, or a CUDA device that is not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, colon, index = device.partition(":")
+    if kind not in ("cpu", "cuda") or (colon and not (kind == "cuda" and index.isdecimal())):
+        raise BadInput(f"unknown device '{device}': choose auto, cpu, cuda or cuda:N")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise BadInput("device 'cuda' asked for, but PyTorch finds no CUDA GPU: use cpu or auto")
+    if index and int(index) >= torch.cuda.device_count():
+        raise BadInput(
+            f"device '{device}' asked for, but there are {torch.cuda.device_count()} CUDA GPUs"
+        )
+    return torch.device(device)
+
+
+def read_config(checkpoint: Checkpoint, folder: Path = MODEL_DIR) -> DictConfig:
+    """The ``model`` part of a checkpoint's configuration, as its YAML file has it.
+
+    Read directly rather than through Hydra's compose, whose search path is one global
+    per process. The files use nothing of Hydra but ``_target_``.
+    """
+    if checkpoint.config.startswith("configs/"):
+        text = (importlib.resources.files("sam2") / checkpoint.config).read_text()
+        return OmegaConf.create(text).model
+    # The app's own configuration is looked for beside the app when ``folder`` is elsewhere.
+    for place in (folder, MODEL_DIR):
+        if (place / checkpoint.config).exists():
+            return OmegaConf.load(place / checkpoint.config).model
+    raise Unavailable(f"the configuration {MODEL_DIR / checkpoint.config} is missing: restore it")
+
+
+def build_network(
+    config: DictConfig, predictor_class: str = POLICY_PREDICTOR, *, seed: int = 0
+) -> SAM2VideoPredictor:
+    """A predictor of this configuration with random weights, on the CPU, in evaluation mode.
+
+    Weights depend on ``seed`` alone, and the caller's random state is left as it was.
+    """
+    settings = OmegaConf.merge(
+        config, _STOCK_OVERRIDES, _OWN_OVERRIDES, {"_target_": predictor_class}
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return instantiate(settings, _recursive_=True).eval()
+
+
+def _preferred_or_builtin(folder: Path, patience: Patience | None) -> tuple[str, list[str]]:
+    preferred = resolve(PREFERRED)
+    try:
+        fetch(preferred, folder, patience=patience)
+    except Unavailable as error:
+        warning = (
+            f"checkpoint '{PREFERRED}' is not available, the small built-in one is used instead "
+            f"and is much less accurate. {error}"
+        )
+        logger.warning(warning)
+        return BUILTIN, [warning]
+    return PREFERRED, []
+
+
+def _assemble(
+    kind: Checkpoint,
+    weights: Weights,
+    device: torch.device,
+    predictor_class: str,
+    folder: Path,
+    *,
+    name: str | None = None,
+    warnings: list[str] | None = None,
+) -> LoadedModel:
+    predictor = build_network(read_config(kind, folder), predictor_class)
+    put_into(predictor, weights, kind.name)
+    return LoadedModel(
+        predictor=predictor.to(device),
+        name=name or kind.name,
+        sha256=weights.sha256,
+        image_size=predictor.image_size,
+        device=device,
+        warnings=tuple(warnings or ()),
+    )
+
+
+def _untrained(
+    kind: Checkpoint,
+    device: torch.device,
+    predictor_class: str,
+    folder: Path,
+    warnings: list[str],
+) -> LoadedModel:
+    """Random weights in place of the built-in checkpoint, said loudly."""
+    config = read_config(kind, folder)
+    warning = (
+        f"UNTRAINED NETWORK: {folder / kind.file} is missing, so random weights are used and "
+        "every mask and Dice value means nothing"
+    )
+    logger.warning(warning)
+    predictor = build_network(config, predictor_class)
+    recipe = "untrained, seed 0\n" + OmegaConf.to_yaml(config)
+    return LoadedModel(
+        predictor=predictor.to(device),
+        name="untrained",
+        # Not a file's hash, but as distinct: caches are keyed by it.
+        sha256=hashlib.sha256(recipe.encode()).hexdigest(),
+        image_size=predictor.image_size,
+        device=device,
+        trained=False,
+        warnings=(*warnings, warning),
+    )

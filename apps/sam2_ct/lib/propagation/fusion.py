@@ -1,0 +1,62 @@
+"""Merging what several passes or axes say of a voxel, and keeping objects apart. Pure arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+# SAM 2 writes −1024 where it thinks an object absent; in a mean that would be a veto. ±10 is what
+# it gives a painted mask (`_use_mask_as_output`): a confident voice, not the only one.
+LOGIT_LIMIT = 10.0
+ABSENT = -LOGIT_LIMIT
+
+
+def mean_logits(volumes: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean of logit volumes of one shape, each limited to ±10 (paper II-E: averaged logits).
+
+    Returns:
+        float32 array of the same shape.
+    """
+    total = np.zeros(volumes[0].shape, dtype=np.float32)
+    for volume in volumes:
+        total += np.clip(volume, -LOGIT_LIMIT, LOGIT_LIMIT)
+    return total / len(volumes)
+
+
+def forward_share(t: int, prompted: Sequence[int]) -> float:
+    """Weight of the forward pass on slice `t` when passes merge by distance.
+
+    Between prompts a ≤ t ≤ b it is (b − t) / (b − a); outside the prompts the pass that leads
+    away from them has all the weight.
+    """
+    before = [p for p in prompted if p <= t]
+    after = [p for p in prompted if p >= t]
+    if not before:
+        return 0.0
+    if not after:
+        return 1.0
+    a, b = max(before), min(after)
+    return 0.5 if a == b else (b - t) / (b - a)
+
+
+def separate(logits: Mapping[int, np.ndarray], overlap: bool = False) -> np.ndarray:
+    """Label map of the objects: each voxel to the object with the highest positive logit.
+
+    Args:
+        logits: object id → volume of logits, all of one shape.
+        overlap: allow overlap; then the result has one leading channel per object.
+
+    Returns:
+        (X, Y, Z) uint16 label map, or (objects, X, Y, Z) bool if `overlap`.
+    """
+    ids = sorted(logits)
+    if overlap:
+        return np.stack([logits[i] > 0 for i in ids])
+    best = np.zeros(logits[ids[0]].shape, dtype=np.float32)
+    labels = np.zeros(best.shape, dtype=np.uint16)
+    for object_id in ids:
+        wins = logits[object_id] > best
+        labels[wins] = object_id
+        np.maximum(best, logits[object_id], out=best)
+    return labels

@@ -56,7 +56,7 @@ class PropagationSettings:
         end_of_object: slices without the object after which a pass ends; 0 never.
     """
 
-    policy: MemoryPolicy = MemoryPolicy()
+    policy: MemoryPolicy = field(default_factory=MemoryPolicy)
     propagation: Propagation = Propagation.SINGLE
     axis: Axis = Axis.AXIAL
     carry: bool = False
@@ -66,6 +66,8 @@ class PropagationSettings:
     def __post_init__(self) -> None:
         if self.merge not in ("mean", "distance"):
             raise BadInput(f"unknown merge {self.merge!r}: use mean or distance")
+        if self.carry and self.propagation is not Propagation.SINGLE:
+            raise BadInput("carry belongs to single-axis propagation: the other modes merge passes")
         if self.end_of_object < 0:
             raise BadInput(f"end_of_object must be 0 or more, got {self.end_of_object}")
 
@@ -104,6 +106,9 @@ class Propagated:
     encoded: int
     decided: list[str] = field(default_factory=list)
 
+
+# above anything the network says, so that no other object takes a voxel a person painted
+PAINTED = 1024.0
 
 Progress = Callable[[int, int], None]
 """Called with (slices done, slices expected); raises to stop the work before the next slice."""
@@ -276,6 +281,7 @@ class _Run:
     ) -> Iterator[tuple[int, TrackedSlice]]:
         """Slice by slice, all objects on each, so that a slice is encoded once for all."""
         wanted = {i: p.order[1:] if skip_start else p.order for i, p in passes.items()}
+        planned = self.counter.done + sum(map(len, wanted.values()))
         reverse = any(p.reverse for p in passes.values())
         for t in sorted({t for order in wanted.values() for t in order}, reverse=reverse):
             active = [i for i, p in passes.items() if t in wanted[i] and not p.ended]
@@ -294,7 +300,8 @@ class _Run:
                 yield i, tracked
                 self.counter.step()
             if all(p.ended for p in passes.values()):
-                return
+                break
+        self.counter.expected -= planned - self.counter.done
 
     def _share(self, t: int, conditioning: Conditioning) -> float:
         if self.settings.merge == "mean":
@@ -320,4 +327,4 @@ def _paste(logits: Mapping[int, np.ndarray], prompts: PromptSet) -> None:
         if refined:
             continue
         view = np.moveaxis(logits[prompt.object_id], prompts.grid.dim_of(prompt.axis), 0)
-        view[prompt.index] = np.where(prompt.mask, LOGIT_LIMIT, ABSENT)
+        view[prompt.index] = np.where(prompt.mask, PAINTED, -PAINTED)

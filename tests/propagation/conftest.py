@@ -1,0 +1,50 @@
+"""Random weights of the built-in architecture, and a small volume to track through."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from lib.geometry import Axis, Grid
+from lib.models.build import build_network, read_config
+from lib.models.registry import BUILTIN, resolve
+from lib.prompts.types import Mask, PromptSet
+
+SLICES = 24
+
+
+def see_objects(predictor):
+    """Random weights would call the object absent everywhere, and comparisons would be of blanks."""
+    head = predictor.sam_mask_decoder.pred_obj_score_head
+    with torch.no_grad():
+        head.layers[-1].bias.fill_(5.0)
+    return predictor
+
+
+@pytest.fixture(scope="session")
+def predictor():
+    return see_objects(build_network(read_config(resolve(BUILTIN)), seed=1))
+
+
+@pytest.fixture(scope="session")
+def grid():
+    return Grid((40, 40, SLICES), np.diag([1.5, 1.5, 3.0, 1.0]))
+
+
+@pytest.fixture(scope="session")
+def volume(grid):
+    noise = np.random.default_rng(0).normal(size=grid.shape)
+    smooth = ndimage.gaussian_filter(noise, 3)
+    return ((smooth - smooth.min()) / np.ptp(smooth)).astype(np.float32)
+
+
+def disc(object_id, index, centre=(18, 20), radius=7, axis=Axis.AXIAL, shape=(40, 40)):
+    """A painted disc on one slice."""
+    rows, columns = np.indices(shape)
+    inside = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 <= radius**2
+    return Mask(axis, index, object_id, inside)
+
+
+@pytest.fixture
+def three_prompts(grid):
+    return PromptSet(grid, tuple(disc(1, t, (16 + t // 4, 20)) for t in (0, 12, 23)))

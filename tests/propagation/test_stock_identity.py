@@ -1,0 +1,166 @@
+"""Baseline is stock SAM 2, bit for bit: the stock predictor runs beside our loop, same weights."""
+
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+
+from lib.geometry import Axis
+from lib.models.build import STOCK_PREDICTOR, build_network, read_config
+from lib.models.registry import BUILTIN, resolve
+from lib.prompts.types import Box, Points
+from lib.propagation.features import FeatureBank, SliceEncoder
+from lib.propagation.policy import PRESETS
+from lib.propagation.tracking import ObjectPass, condition
+from lib.propagation.video import PseudoVideo
+from tests.propagation.conftest import disc, see_objects
+
+torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+class Frames:
+    """What stock SAM 2 asks of its frames: a length and items."""
+
+    def __init__(self, video):
+        self.video = video
+
+    def __len__(self):
+        return len(self.video)
+
+    def __getitem__(self, t):
+        return self.video.image(t)
+
+
+def stock_state(predictor, video):
+    """`SAM2VideoPredictor.init_state` for frames in memory instead of a folder of JPEGs."""
+    rows, columns = video.canvas_shape
+    state = {
+        "images": Frames(video),
+        "num_frames": len(video),
+        "offload_video_to_cpu": False,
+        "offload_state_to_cpu": False,
+        "video_height": rows,
+        "video_width": columns,
+        "device": predictor.device,
+        "storage_device": predictor.device,
+        "cached_features": {},
+        "constants": {},
+        "obj_id_to_idx": OrderedDict(),
+        "obj_idx_to_id": OrderedDict(),
+        "obj_ids": [],
+    }
+    per_object = (
+        "point_inputs_per_obj",
+        "mask_inputs_per_obj",
+        "output_dict_per_obj",
+        "temp_output_dict_per_obj",
+        "frames_tracked_per_obj",
+    )
+    return state | {name: {} for name in per_object}
+
+
+@pytest.fixture(scope="module")
+def stock(predictor):
+    network = see_objects(build_network(read_config(resolve(BUILTIN)), STOCK_PREDICTOR, seed=1))
+    for ours, theirs in zip(predictor.parameters(), network.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    return network
+
+
+@pytest.fixture
+def video(volume, grid, predictor):
+    return PseudoVideo(volume, grid, Axis.AXIAL, predictor.image_size)
+
+
+def run_stock(stock, video, prompts, *, reverse_too, stride=1):
+    """Logits by slice and object index from the stock predictor."""
+    stock.memory_temporal_stride_for_eval = stride
+    state = stock_state(stock, video)
+    for p in prompts:
+        if isinstance(p, (Points, Box)):
+            inputs = video.point_inputs([p])
+            stock.add_new_points_or_box(
+                state,
+                p.index,
+                p.object_id,
+                points=inputs["point_coords"] / stock.image_size,
+                labels=inputs["point_labels"],
+                normalize_coords=False,
+            )
+        else:
+            rows, columns = video.canvas_shape
+            assert video.frame_shape == (rows, columns)
+            stock.add_new_mask(state, p.index, p.object_id, p.mask.T[::-1].copy())
+    logits = {}
+    for reverse in (False, True) if reverse_too else (False,):
+        for t, ids, masks in stock.propagate_in_video(state, reverse=reverse):
+            for n, object_id in enumerate(ids):
+                logits[object_id, t] = masks[n]
+    return logits
+
+
+def run_ours(predictor, video, prompts, *, reverse_too, policy):
+    """The same from our passes; the backward one sees the forward one's memory, as stock does."""
+    encoder = SliceEncoder(predictor, video, FeatureBank(), "test")
+    logits = {}
+    first = min(p.index for p in prompts)
+    for object_id in {p.object_id for p in prompts}:
+        conditioning = condition(encoder, [p for p in prompts if p.object_id == object_id])
+        options = {"start": first, "end_of_object": 0}
+        ahead = ObjectPass(encoder, conditioning, policy, reverse=False, **options)
+        for t in ahead.order:
+            logits[object_id, t] = ahead.step(t).logits
+        if reverse_too:
+            back = ObjectPass(
+                encoder, conditioning, policy, reverse=True, carried=ahead.carry(), **options
+            )
+            for t in back.order:
+                logits[object_id, t] = back.step(t).logits
+    assert encoder.encoded == len({t for _, t in logits})
+    return {key: video.slice_logits(value) for key, value in logits.items()}
+
+
+CASES = {
+    "first-middle-last": ([disc(1, t) for t in (0, 12, 23)], "baseline", 1),
+    "middle, both ways": ([disc(1, 11)], "baseline", 1),
+    "two objects": (
+        [disc(1, 8), disc(1, 20), disc(2, 8, (28, 12), 5)],
+        "baseline",
+        1,
+    ),
+    "uniform five": ([disc(1, t) for t in (0, 6, 12, 17, 23)], "baseline", 1),
+    "stride 2, both ways": ([disc(1, 9)], "stride2", 2),
+    "stride 4, both ways": ([disc(1, 14)], "stride4", 4),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_equals_stock(name, predictor, stock, video):
+    prompts, preset, stride = CASES[name]
+    backward = min(p.index for p in prompts) > 0
+    expected = run_stock(stock, video, prompts, reverse_too=backward, stride=stride)
+    got = run_ours(predictor, video, prompts, reverse_too=backward, policy=PRESETS[preset])
+    assert expected.keys() == got.keys()
+    assert (torch.stack(list(expected.values())) > -1000).any(), "the comparison is of blanks"
+    for key, theirs in expected.items():
+        ours = got[key].T.flip(0)[None]
+        assert torch.equal(ours, theirs), f"object, slice {key}"
+
+
+def test_points_and_boxes_equal_stock(predictor, stock, video):
+    clicks = Points(Axis.AXIAL, 5, 1, np.array([[18.0, 20.0]]), np.array([[30.0, 8.0]]))
+    box = Box(Axis.AXIAL, 15, 1, np.array([10.0, 12.0]), np.array([25.0, 28.0]))
+    expected = run_stock(stock, video, [clicks, box], reverse_too=True)
+    got = run_ours(predictor, video, [clicks, box], reverse_too=True, policy=PRESETS["baseline"])
+    for key, theirs in expected.items():
+        assert torch.equal(got[key].T.flip(0)[None], theirs), f"object, slice {key}"
+
+
+def test_another_policy_is_another_result(predictor, video):
+    """Guards the tests above: were plans ignored, every policy would equal stock."""
+    prompts, _, _ = CASES["first-middle-last"]
+    baseline = run_ours(predictor, video, prompts, reverse_too=False, policy=PRESETS["baseline"])
+    for name in ("sps", "is", "is+sps", "sliced2", "sliced0", "stride2", "gate3"):
+        other = run_ours(predictor, video, prompts, reverse_too=False, policy=PRESETS[name])
+        assert not all(torch.equal(baseline[k], other[k]) for k in baseline), name

@@ -1,0 +1,186 @@
+"""Trains the built-in checkpoint on phantoms.
+
+python tools/train_builtin.py -o build/builtin            # the schedule of tools/training/curriculum.py
+python tools/train_builtin.py -o build/builtin --resume   # goes on after an interruption
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.data import DataLoader
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tools.phantoms.generate import generate
+from tools.training.curriculum import CURRICULUM, Phase, learning_rate, phase_at, total_steps
+from tools.training.losses import frame_loss
+from tools.training.network import TrainableSAM2, build, run_sequence
+from tools.training.sequences import Batch, Sequences
+
+SEED = 20260323
+EMA = 0.998
+
+
+def write_phantom(seed: int, folder: Path) -> Path:
+    """Generates the phantom of that seed into ``folder`` unless it is there."""
+    path = folder / f"{seed:06d}.npz"
+    if not path.exists():
+        phantom = generate(seed)
+        part = path.with_suffix(".part.npz")
+        np.savez(part, hu=phantom.hu, labels=phantom.labels, spacing=phantom.spacing)
+        os.replace(part, path)
+    return path
+
+
+def write_phantoms(folder: Path, count: int, workers: int) -> list[Path]:
+    """The training phantoms, seeds 0 … ``count`` − 1."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(workers) as pool, Progress(TextColumn("phantoms"), BarColumn(),
+                                                        MofNCompleteColumn()) as bar:  # fmt: skip
+        jobs = pool.map(write_phantom, range(count), [folder] * count, chunksize=4)
+        return list(bar.track(jobs, total=count))
+
+
+class Trainer:
+    """Model, averaged model, optimiser and the step they stand at."""
+
+    def __init__(self, device: str, curriculum: tuple[Phase, ...] = CURRICULUM, seed: int = SEED):
+        torch.manual_seed(seed)
+        self.device, self.curriculum, self.seed = device, curriculum, seed
+        # bfloat16 pays where the machine has instructions for it.
+        self.half = device != "cpu" or torch.cpu._is_avx512_bf16_supported()
+        self.step = 0
+        self.model = build(curriculum[0].image_size, device)
+        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self.optimizer = self._optimizer()
+
+    def _optimizer(self) -> torch.optim.AdamW:
+        return torch.optim.AdamW(self.model.parameters(), lr=1e-4, weight_decay=0.01,
+                                 betas=(0.9, 0.98))  # fmt: skip
+
+    def _fit_size(self, size: int) -> None:
+        """Moves the weights into a network of another input size."""
+        if self.model.image_size == size:
+            return
+        weights, state = self.model.state_dict(), self.optimizer.state_dict()
+        self.model = build(size, self.device)
+        self.model.load_state_dict(weights)
+        self.optimizer = self._optimizer()
+        self.optimizer.load_state_dict(state)
+
+    def train_step(self, batch: Batch) -> dict[str, float]:
+        """One step; returns figures for the log."""
+        phase, _ = phase_at(self.step, self.curriculum)
+        self._fit_size(phase.image_size)
+        rate = learning_rate(self.step, self.curriculum)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        generator = torch.Generator().manual_seed(self.seed + self.step)
+        images, masks = batch.images.to(self.device), batch.masks.to(self.device)
+        timeline = batch.timeline
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.half):
+            prompted, tracked = run_sequence(
+                self.model, images, masks, timeline, batch.prompt, generator
+            )
+        first = len(timeline.prompted) + len(timeline.history)
+        loss, figures = frame_loss(tracked[0], tracked[1], tracked[3], masks[first:].flatten(0, 1))
+        given = masks[: len(timeline.prompted)].flatten(0, 1)
+        extra, shown = frame_loss(prompted[0], prompted[1], prompted[3], given)
+        loss = loss + (0.2 if batch.prompt == "mask" else 1.0) * extra
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        if torch.isfinite(norm):
+            self.optimizer.step()
+        decay = min(EMA, (self.step + 1) / (self.step + 20))
+        with torch.no_grad():
+            for key, value in self.model.state_dict().items():
+                if value.is_floating_point():
+                    self.average[key].lerp_(value, 1 - decay)
+        self.step += 1
+        return {"step": self.step, "phase": phase.name, "loss": float(loss.detach()), "lr": rate,
+                "norm": float(norm), "prompt": batch.prompt, "policy": timeline.memory.kind,
+                "prompt_dice": shown["dice"], **figures}  # fmt: skip
+
+    def save(self, path: Path) -> None:
+        """Writes everything needed to go on."""
+        part = path.with_suffix(".part")
+        torch.save({"step": self.step, "model": self.model.state_dict(), "average": self.average,
+                    "optimizer": self.optimizer.state_dict()}, part)  # fmt: skip
+        os.replace(part, path)
+
+    def load(self, path: Path) -> None:
+        """Goes on where `save` left off."""
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.average = state["average"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+
+
+def averaged(trainer: Trainer) -> TrainableSAM2:
+    """The averaged network: what is validated and shipped."""
+    model = build(trainer.model.image_size, trainer.device)
+    model.load_state_dict(trainer.average)
+    return model
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the run")
+    parser.add_argument("--resume", action="store_true", help="go on from OUTPUT/last.pt")
+    parser.add_argument("--steps", type=int, help="stop after this step (default: all)")
+    parser.add_argument("--phantoms", type=int, default=1500, help="training volumes")
+    parser.add_argument("--cache", type=Path, help="where they lie (default: OUTPUT/phantoms)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Runs the schedule."""
+    args = arguments()
+    device = args.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_num_threads(args.threads)
+    args.output.mkdir(parents=True, exist_ok=True)
+    paths = write_phantoms(args.cache or args.output / "phantoms", args.phantoms, args.threads)
+    trainer = Trainer(device, seed=args.seed)
+    last = args.output / "last.pt"
+    if args.resume and last.exists():
+        trainer.load(last)
+    end = min(args.steps or total_steps(), total_steps())
+    data = Sequences(paths, args.seed)
+    loader = DataLoader(data, batch_size=None, sampler=range(trainer.step, end), num_workers=1,
+                        prefetch_factor=4)  # fmt: skip
+    columns = (TextColumn("{task.fields[note]}"), BarColumn(), MofNCompleteColumn(),
+               TimeRemainingColumn())  # fmt: skip
+    begun = time.time()
+    with Progress(*columns) as bar, (args.output / "log.jsonl").open("a") as log:
+        task = bar.add_task("train", total=end, completed=trainer.step, note="")
+        for batch in loader:
+            figures = trainer.train_step(batch)
+            figures["seconds"] = round(time.time() - begun, 1)
+            log.write(json.dumps(figures) + "\n")
+            log.flush()
+            bar.update(task, advance=1, note=f"{figures['phase']} dice {figures['dice']:.2f}")
+            if trainer.step % 200 == 0 or trainer.step == end:
+                trainer.save(last)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

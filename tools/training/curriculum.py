@@ -1,0 +1,68 @@
+"""The schedule of the built-in checkpoint, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training.
+
+    Attributes:
+        name: for the log.
+        steps: optimiser steps.
+        lr: learning rate at the first and at the last step, linear in between.
+        batch: sequences per step.
+        tracked: slices propagated in a row per sequence (gradients run through all of them).
+        slices: fewest and most slices an object is cut into.
+        prompts: chances of 1, 2, 3, … prompted slices.
+        policies: chance of a memory policy other than stock SAM 2's.
+        masks: chance that prompts are masks; the rest is half clicks, half boxes.
+        easy: chance that history and prompts lie next to the tracked slices.
+        image_size: side of the square input, pixels.
+    """
+
+    name: str
+    steps: int
+    lr: tuple[float, float]
+    batch: int = 12
+    tracked: int = 2
+    slices: tuple[int, int] = (8, 40)
+    prompts: tuple[float, ...] = (0.34, 0.33, 0.33)
+    policies: float = 0.5
+    masks: float = 0.8
+    easy: float = 0.0
+    image_size: int = 128
+
+
+WARM_UP = 300
+
+CURRICULUM: tuple[Phase, ...] = (
+    Phase("short", 1000, (3e-4, 3e-4), batch=12, tracked=2, prompts=(0.8, 0.1, 0.1), policies=0.2,
+          masks=0.9, easy=0.8),
+    Phase("long", 3000, (3e-4, 3e-4), batch=10, tracked=3, prompts=(0.2, 0.2, 0.5, 0.1), easy=0.2),
+    Phase("settle", 2500, (3e-4, 1e-5), batch=10, tracked=4, prompts=(0.15, 0.15, 0.55, 0.15)),
+)  # fmt: skip
+
+
+def phase_at(step: int, curriculum: tuple[Phase, ...] = CURRICULUM) -> tuple[Phase, int]:
+    """The phase that ``step`` (from 0) lies in, and the step's number within it."""
+    for phase in curriculum:
+        if step < phase.steps:
+            return phase, step
+        step -= phase.steps
+    raise IndexError("the curriculum is over")
+
+
+def total_steps(curriculum: tuple[Phase, ...] = CURRICULUM) -> int:
+    """Steps of all phases together."""
+    return sum(phase.steps for phase in curriculum)
+
+
+def learning_rate(step: int, curriculum: tuple[Phase, ...] = CURRICULUM) -> float:
+    """Linear within the phase, with a warm-up from zero at the very beginning."""
+    phase, within = phase_at(step, curriculum)
+    first, last = phase.lr
+    rate = first + (last - first) * within / max(1, phase.steps)
+    return rate * min(1.0, (step + 1) / WARM_UP)

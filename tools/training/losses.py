@@ -1,0 +1,62 @@
+"""SAM 2's losses: mask (focal and Dice), predicted IoU, object score."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+
+def mask_losses(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """20 · focal + Dice of (N, M, S, S) ``logits`` against (N, 1, S, S) ``target``: (N, M)."""
+    target = target.expand_as(logits)
+    cross = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    chance = logits.sigmoid()
+    right = chance * target + (1 - chance) * (1 - target)
+    weight = 0.25 * target + 0.75 * (1 - target)
+    focal = (2 * weight * (1 - right) ** 2 * cross).mean(dim=(2, 3))
+    overlap = 2 * (chance * target).sum(dim=(2, 3)) + 1
+    dice = 1 - overlap / (chance.sum(dim=(2, 3)) + target.sum(dim=(2, 3)) + 1)
+    return 20 * focal + dice
+
+
+def iou(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """IoU of thresholded (N, M, S, S) ``logits`` and (N, 1, S, S) ``target``: (N, M)."""
+    mask, target = logits > 0, target.expand_as(logits) > 0.5
+    both = (mask & target).sum(dim=(2, 3)).float()
+    return both / (mask | target).sum(dim=(2, 3)).clamp(min=1)
+
+
+def frame_loss(
+    logits: torch.Tensor, ious: torch.Tensor, scores: torch.Tensor, target: torch.Tensor
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """The loss of decoded frames.
+
+    The best of the M masks bears the mask loss; the others a part of it, so that a wrong choice
+    among them costs little. Frames without the object teach the object score only.
+
+    Args:
+        logits: (N, M, S/4, S/4) mask logits.
+        ious: (N, M) predicted IoU.
+        scores: (N, 1) object score logits.
+        target: (N, 1, S, S) true masks.
+
+    Returns:
+        The loss and figures for the log.
+    """
+    full = F.interpolate(logits.float(), target.shape[-2:], mode="bilinear", align_corners=False)
+    there = target.flatten(1).any(dim=1)
+    each = mask_losses(full, target)
+    mask = 0.75 * each.min(dim=1).values + 0.25 * each.mean(dim=1)
+    mask = (mask * there).sum() / there.sum().clamp(min=1)
+    with torch.no_grad():
+        truth = iou(full, target)
+    guess = ((ious.float() - truth).abs().mean(dim=1) * there).sum() / there.sum().clamp(min=1)
+    score = F.binary_cross_entropy_with_logits(scores.float()[:, 0], there.float())
+    with torch.no_grad():
+        chosen = truth.gather(1, ious.argmax(dim=1, keepdim=True))[:, 0]
+        dice = 2 * chosen / (1 + chosen)
+        shown = float((dice * there).sum() / there.sum().clamp(min=1))
+        right = float(((scores[:, 0] > 0) == there).float().mean())
+    figures = {"mask": mask.item(), "iou": guess.item(), "score": score.item(), "dice": shown,
+               "score_right": right}  # fmt: skip
+    return mask + guess + 0.5 * score, figures

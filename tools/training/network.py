@@ -1,0 +1,225 @@
+"""SAM 2 in training: the package's own model, with the memory a timeline asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from sam2.modeling.sam2_base import SAM2Base
+from sam2.modeling.sam2_utils import get_1d_sine_pe
+
+from tools.training.timeline import RECENT, Memory, Timeline
+
+CONFIG = Path(__file__).parents[2] / "apps" / "sam2_ct" / "model" / "sam2_ct_builtin.yaml"
+
+Frame = dict[str, torch.Tensor | list[torch.Tensor]]
+
+
+class TrainableSAM2(SAM2Base):
+    """`SAM2Base` that remembers what a `Memory` says, with gradients.
+
+    Kept in eval mode throughout: what training must see is what the predictor will do. Raw
+    decoder outputs (before masks of absent objects are blanked) are left in ``decoded``.
+    """
+
+    memory = Memory()
+    decoded: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+
+    def watch(self) -> TrainableSAM2:
+        """Starts recording decoder outputs; returns itself."""
+        self.sam_mask_decoder.register_forward_hook(
+            lambda _module, _args, output: setattr(self, "decoded", output)
+        )
+        return self
+
+    def _prepare_memory_conditioned_features(
+        self, frame_idx, is_init_cond_frame, current_vision_feats, current_vision_pos_embeds,
+        feat_sizes, output_dict, num_frames, track_in_reverse=False,
+    ):  # fmt: skip
+        """As the base class, except that `memory` chooses the slices and their rows."""
+        if is_init_cond_frame:
+            return super()._prepare_memory_conditioned_features(
+                frame_idx, True, current_vision_feats, current_vision_pos_embeds, feat_sizes,
+                output_dict, num_frames, track_in_reverse,
+            )  # fmt: skip
+        batch = current_vision_feats[-1].size(1)
+        height, width = feat_sizes[-1]
+        prompted, recent = output_dict["cond_frame_outputs"], output_dict["non_cond_frame_outputs"]
+        chosen = self.memory.conditioning(frame_idx, tuple(prompted), num_frames)
+        used = [(prompted[c], self.num_maskmem - 1) for c in chosen]
+        used += [
+            (recent[f], row) for f, row in reversed(self.memory.recents(frame_idx)) if f in recent
+        ]
+        features, positions = [], []
+        for out, row in used:
+            features.append(out["maskmem_features"].flatten(2).permute(2, 0, 1))
+            position = out["maskmem_pos_enc"][-1].flatten(2).permute(2, 0, 1)
+            positions.append(position + self.maskmem_tpos_enc[row])
+
+        limit = min(num_frames, self.max_obj_ptrs_in_encoder)
+        pointers = [(frame_idx - c, prompted[c]["obj_ptr"]) for c in chosen if c <= frame_idx]
+        pointers += [
+            (d, recent[frame_idx - d]["obj_ptr"]) for d in range(1, limit) if frame_idx - d in recent
+        ]
+        count = 0
+        if pointers:
+            stacked = torch.stack([p for _, p in pointers])
+            distance = torch.tensor([float(d) for d, _ in pointers]) / (limit - 1)
+            code = get_1d_sine_pe(distance.to(stacked.device), dim=self.hidden_dim)
+            code = self.obj_ptr_tpos_proj(code)[:, None].expand(-1, batch, self.mem_dim)
+            pieces = self.hidden_dim // self.mem_dim
+            stacked = stacked.reshape(-1, batch, pieces, self.mem_dim)
+            features.append(stacked.permute(0, 2, 1, 3).flatten(0, 1))
+            positions.append(code.repeat_interleave(pieces, dim=0))
+            count = features[-1].shape[0]
+        fused = self.memory_attention(
+            curr=current_vision_feats, curr_pos=current_vision_pos_embeds,
+            memory=torch.cat(features), memory_pos=torch.cat(positions), num_obj_ptr_tokens=count,
+        )  # fmt: skip
+        return fused.permute(1, 2, 0).view(batch, self.hidden_dim, height, width)
+
+
+def build(
+    image_size: int = 128, device: str = "cpu", *, config: Path = CONFIG, cls: type = TrainableSAM2
+) -> TrainableSAM2:
+    """A fresh network from the shipped configuration, initialised so that it learns."""
+    settings = OmegaConf.load(config).model
+    settings.image_size = image_size
+    settings._target_ = f"{cls.__module__}.{cls.__qualname__}"
+    model = instantiate(settings, _recursive_=True)
+    with torch.no_grad():
+        # Objects are there until learnt otherwise, and a mask prompt starts as SAM's logits.
+        model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(2.0)
+        model.mask_downsample.weight.fill_(20.0 / 16)
+        model.mask_downsample.bias.fill_(-10.0)
+    return model.eval().to(device).watch()
+
+
+def blur_masks(masks: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """(N, 1, S, S) masks as a tracker might have drawn them: smoothed, swollen, moved."""
+    draw = float(torch.rand((), generator=generator))
+    if draw < 0.3:
+        return masks
+    width = int(torch.randint(1, 4, (), generator=generator)) * 2 + 1
+    level = 0.25 + 0.5 * float(torch.rand((), generator=generator))
+    soft = torch.nn.functional.avg_pool2d(masks, width, stride=1, padding=width // 2)
+    moved = (soft > level).float()
+    shift = [int(v) for v in torch.randint(-2, 3, (2,), generator=generator)]
+    moved = torch.roll(moved, shift, dims=(2, 3))
+    return torch.where(moved.flatten(1).any(dim=1)[:, None, None, None], moved, masks)
+
+
+def simulate_prompt(
+    kind: str, masks: torch.Tensor, generator: torch.Generator
+) -> dict[str, torch.Tensor]:
+    """Clicks or a box on (N, 1, S, S) ``masks``, in `track_step`'s form (x, y in pixels)."""
+    number, _, _, size = masks.shape
+    coords, labels = [], []
+    clicks = int(torch.randint(1, 4, (), generator=generator))
+    for k in range(number):
+        mask = masks[k, 0]
+        inside = mask.nonzero().flip(1).float()
+        if kind == "box":
+            low, high = inside.min(0).values, inside.max(0).values + 1
+            wobble = (torch.rand((2, 2), generator=generator) - 0.5) * 0.1
+            span = high - low
+            corners = torch.stack([low + wobble[0] * span, high + wobble[1] * span])
+            coords.append(corners.clamp(0, size - 1))
+            labels.append(torch.tensor([2, 3], dtype=torch.int32))
+            continue
+        # The deepest point of the mask comes first, as a person clicks.
+        depth = torch.nn.functional.avg_pool2d(masks[k : k + 1], 9, stride=1, padding=4)[0, 0] * mask
+        first = int(depth.argmax())
+        points = [torch.tensor([first % size, first // size]).float()]
+        signs = [1]
+        near = torch.nn.functional.max_pool2d(masks[k : k + 1], 21, stride=1, padding=10)[0, 0]
+        around = ((near > 0) & (mask == 0)).nonzero().flip(1).float()
+        for _ in range(clicks - 1):
+            positive = bool(torch.rand((), generator=generator) < 0.5) or len(around) == 0
+            pool = inside if positive else around
+            points.append(pool[int(torch.randint(len(pool), (), generator=generator))])
+            signs.append(int(positive))
+        coords.append(torch.stack(points))
+        labels.append(torch.tensor(signs, dtype=torch.int32))
+    return {"point_coords": torch.stack(coords), "point_labels": torch.stack(labels)}
+
+
+def part(out: Frame, k: int, batch: int) -> Frame:
+    """The ``k``-th frame of an output that ran several frames as one batch."""
+    rows = slice(k * batch, (k + 1) * batch)
+    return {
+        "maskmem_features": out["maskmem_features"][rows],
+        "maskmem_pos_enc": [p[rows] for p in out["maskmem_pos_enc"]],
+        "obj_ptr": out["obj_ptr"][rows],
+    }
+
+
+Decoded = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def run_sequence(
+    model: TrainableSAM2,
+    images: torch.Tensor,
+    masks: torch.Tensor,
+    timeline: Timeline,
+    prompt: str,
+    generator: torch.Generator,
+) -> tuple[Decoded, Decoded]:
+    """Runs a batch of sequences through `track_step`.
+
+    Args:
+        model: the network.
+        images: (F, B, 3, S, S), frames in the order of ``timeline.frames``.
+        masks: (F, B, 1, S, S).
+        timeline: what to prompt, to remember and to track.
+        prompt: "mask", "points" or "box".
+        generator: draws history masks and clicks.
+
+    Returns:
+        The decoder's outputs (mask logits (N, M, S/4, S/4), IoU (N, M), tokens, object score
+        (N, 1)) of the prompted frames and of the tracked frames, frame by frame.
+    """
+    batch = images.shape[1]
+    model.memory = timeline.memory
+    encoded = model.forward_image(images.flatten(0, 1))
+    _, features, positions, sizes = model._prepare_backbone_features(encoded)
+    prompted, history = len(timeline.prompted), len(timeline.history)
+
+    def step(frame: int, first: int, last: int, **prompts) -> Frame:
+        rows = slice(first * batch, last * batch)
+        return model.track_step(
+            frame_idx=frame,
+            is_init_cond_frame=bool(prompts),
+            current_vision_feats=[f[:, rows] for f in features],
+            current_vision_pos_embeds=[p[:, rows] for p in positions],
+            feat_sizes=sizes,
+            point_inputs=prompts.get("points"),
+            mask_inputs=prompts.get("masks"),
+            output_dict=memory,
+            num_frames=timeline.length,
+        )
+
+    memory: dict[str, dict[int, Frame]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
+    given = masks[:prompted].flatten(0, 1)
+    if prompt == "mask":
+        out = step(0, 0, prompted, masks=given)
+    else:
+        points = simulate_prompt(prompt, given.cpu(), generator)
+        out = step(0, 0, prompted, points={k: v.to(images.device) for k, v in points.items()})
+    on_prompted = model.decoded
+    for k, frame in enumerate(timeline.prompted):
+        memory["cond_frame_outputs"][frame] = part(out, k, batch)
+    if history:
+        earlier = blur_masks(masks[prompted : prompted + history].flatten(0, 1).cpu(), generator)
+        out = step(0, prompted, prompted + history, masks=earlier.to(images.device))
+        for k, frame in enumerate(timeline.history):
+            memory["non_cond_frame_outputs"][frame] = part(out, k, batch)
+    on_tracked = []
+    for k, frame in enumerate(timeline.tracked):
+        at = prompted + history + k
+        out = step(frame, at, at + 1)
+        memory["non_cond_frame_outputs"][frame] = part(out, 0, batch)
+        on_tracked.append(model.decoded)
+    return on_prompted, tuple(torch.cat(v) for v in zip(*on_tracked))

@@ -1,0 +1,201 @@
+"""Cutting training sequences out of labelled volumes, the way the engine cuts its input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy.ndimage import find_objects
+from torch.utils.data import Dataset
+
+from tools.training.curriculum import CURRICULUM, Phase, phase_at
+from tools.training.timeline import Timeline, draw_timeline
+
+MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+FEWEST_SLICES = 6
+FEWEST_VOXELS = 40
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A labelled volume and the boxes of its objects.
+
+    Attributes:
+        hu: (X, Y, Z) int16.
+        labels: (X, Y, Z) uint8.
+        spacing: (3,) mm.
+        boxes: label → box, as slices.
+    """
+
+    hu: NDArray[np.int16]
+    labels: NDArray[np.uint8]
+    spacing: NDArray[np.float64]
+    boxes: dict[int, tuple[slice, slice, slice]]
+
+    @staticmethod
+    def load(path: Path) -> Volume:
+        """From an .npz with ``hu``, ``labels`` and ``spacing``."""
+        with np.load(path) as data:
+            hu, labels, spacing = data["hu"], data["labels"], data["spacing"]
+        counts = np.bincount(labels.ravel(), minlength=256)
+        boxes = {
+            k + 1: box
+            for k, box in enumerate(find_objects(labels))
+            if box is not None and counts[k + 1] >= FEWEST_VOXELS
+        }
+        return Volume(hu, labels, spacing, boxes)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one training step sees; F frames in the order of ``timeline.frames``.
+
+    Attributes:
+        images: (F, B, 3, S, S) float32, normalised.
+        masks: (F, B, 1, S, S) float32, 0 or 1.
+        timeline: shared by the batch.
+        prompt: "mask", "points" or "box".
+    """
+
+    images: torch.Tensor
+    masks: torch.Tensor
+    timeline: Timeline
+    prompt: str
+
+
+def intensity(rng: np.random.Generator, hu: torch.Tensor) -> torch.Tensor:
+    """HU → [0, 1]: mostly the bone window, else a random one or the range of the data."""
+    draw = rng.random()
+    low, high = -500.0, 1300.0
+    if draw < 0.15:
+        level, width = rng.uniform(0, 500), np.exp(rng.uniform(np.log(300), np.log(3000)))
+        low, high = level - width / 2, level + width / 2
+    elif draw < 0.25:
+        low, high = float(hu.min()), float(hu.max()) + 1
+    out = ((hu - low) / (high - low)).clamp(0, 1)
+    if rng.random() < 0.4:
+        out = out ** float(np.exp(rng.normal(0, 0.25)))
+        out = (out * rng.uniform(0.8, 1.2) + rng.uniform(-0.1, 0.1)).clamp(0, 1)
+    if rng.random() < 0.3:
+        seed = int(rng.integers(2**31))
+        noise = torch.randn(out.shape, generator=torch.Generator().manual_seed(seed))
+        out = (out + noise * rng.uniform(0, 0.06)).clamp(0, 1)
+    return out
+
+
+def crop_box(
+    rng: np.random.Generator, mask: NDArray[np.bool_], spacing: NDArray[np.float64]
+) -> tuple[int, int, int, int]:
+    """Rows and columns (r0, r1, c0, c1) of a jittered crop around a (H, W) ``mask``."""
+    wide = rng.uniform(1.3, 3.0) if rng.random() < 0.15 else 1.0
+    out: list[int] = []
+    for axis in range(2):
+        there = np.flatnonzero(mask.any(axis=1 - axis))
+        first, last = int(there[0]), int(there[-1]) + 1
+        size = last - first
+        margin = max(0.25 * size, 16.0 / spacing[axis]) * wide * rng.uniform(0.7, 1.4, 2)
+        if wide > 1:
+            margin = margin + (wide - 1) * size / 2
+        margin = np.maximum(margin, (9 - size) / 2)
+        out += [max(0, int(first - margin[0])), min(mask.shape[axis], int(last + margin[1] + 1))]
+    return out[0], out[1], out[2], out[3]
+
+
+def cut(
+    rng: np.random.Generator, volume: Volume, timeline: Timeline, size: int
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """(F, S, S) image in [0, 1] and (F, S, S) mask of a random object along a random axis."""
+    axis = 2 if rng.random() < 0.7 else int(rng.integers(0, 2))
+    fit = [k for k, b in volume.boxes.items() if b[axis].stop - b[axis].start >= FEWEST_SLICES]
+    if not fit:
+        return None
+    label = int(rng.choice(fit))
+    first, last = volume.boxes[label][axis].start, volume.boxes[label][axis].stop - 1
+    hu, labels = np.moveaxis(volume.hu, axis, 0), np.moveaxis(volume.labels, axis, 0)
+    spacing = np.delete(volume.spacing, axis)
+    frames = np.array(timeline.frames, dtype=float)
+    if rng.random() < 0.5:
+        frames = timeline.length - 1 - frames
+    depth = first + frames * (last - first) / max(1, timeline.length - 1)
+    if rng.random() < 0.5:  # a whole box as in evaluation, or only what is prompted
+        seen = labels[first : last + 1] == label
+    else:
+        seen = labels[np.clip(np.round(depth[: len(timeline.prompted)]), first, last).astype(int)]
+        seen = seen == label
+    seen = seen.any(axis=0)
+    if not seen.any():
+        return None
+    r0, r1, c0, c1 = crop_box(rng, seen, spacing)
+    below = np.clip(np.floor(depth), 0, len(hu) - 1).astype(int)
+    above = np.clip(below + 1, 0, len(hu) - 1)
+    share = np.clip(depth - below, 0, 1)
+    if last - first + 1 > timeline.length and rng.random() < 0.7:
+        share = np.round(share)  # a real scan has its slices; it does not mix them
+    w = share[:, None, None].astype(np.float32)
+    picture = hu[below, r0:r1, c0:c1] * (1 - w) + hu[above, r0:r1, c0:c1] * w
+    mask = (labels[below, r0:r1, c0:c1] == label) * (1 - w) + (
+        labels[above, r0:r1, c0:c1] == label
+    ) * w
+    outside = (depth < -0.5) | (depth > len(hu) - 0.5)
+    picture[outside], mask[outside] = -1000, 0
+    if not (mask[: len(timeline.prompted)] >= 0.5).any(axis=(1, 2)).all():
+        return None
+    image = intensity(rng, torch.from_numpy(picture))
+    target = torch.from_numpy(mask.astype(np.float32))
+    height, width = image.shape[1:]
+    if rng.random() < 0.8:  # the engine pads to a square; the rest is stretched
+        side = max(height, width)
+        top, left = (side - height) // 2, (side - width) // 2
+        if rng.random() < 0.5:
+            top = left = 0
+        pad = (left, side - width - left, top, side - height - top)
+        image, target = F.pad(image, pad), F.pad(target, pad)
+    image = F.interpolate(image[:, None], (size, size), mode="bilinear", antialias=True)[:, 0]
+    target = F.interpolate(target[:, None], (size, size), mode="bilinear", antialias=True)[:, 0]
+    turns, mirror = int(rng.integers(4)), rng.random() < 0.5
+    image, target = (torch.rot90(v, turns, (1, 2)) for v in (image, target))
+    if mirror:
+        image, target = image.flip(2), target.flip(2)
+    return image.clamp(0, 1), (target >= 0.5).float()
+
+
+class Sequences(Dataset):
+    """Step number → `Batch`. A step's batch depends on the seed and the step only."""
+
+    def __init__(
+        self, paths: list[Path], seed: int, curriculum: tuple[Phase, ...] = CURRICULUM
+    ) -> None:
+        self.paths = paths
+        self.seed = seed
+        self.curriculum = curriculum
+        self.cache: dict[Path, Volume] = {}
+
+    def __len__(self) -> int:
+        return sum(phase.steps for phase in self.curriculum)
+
+    def volume(self, number: int) -> Volume:
+        """The volume of that number, kept in memory."""
+        path = self.paths[number]
+        if path not in self.cache:
+            self.cache[path] = Volume.load(path)
+        return self.cache[path]
+
+    def __getitem__(self, step: int) -> Batch:
+        phase, _ = phase_at(step, self.curriculum)
+        rng = np.random.default_rng([self.seed, step])
+        timeline = draw_timeline(rng, phase)
+        prompt = "mask" if rng.random() < phase.masks else str(rng.choice(["points", "box"]))
+        pairs = []
+        while len(pairs) < phase.batch:
+            volume = self.volume(int(rng.integers(len(self.paths))))
+            pair = cut(rng, volume, timeline, phase.image_size)
+            if pair is not None:
+                pairs.append(pair)
+        images = torch.stack([p[0] for p in pairs], dim=1)[:, :, None]
+        masks = torch.stack([p[1] for p in pairs], dim=1)[:, :, None]
+        return Batch((images - MEAN) / STD, masks, timeline, prompt)

@@ -1,0 +1,160 @@
+"""One volume and some prompts in, one label map out. `python segment.py --help`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from lib.commands import run, write_json
+from lib.configs.settings import Settings
+from lib.errors import BadInput
+from lib.geometry import Grid
+from lib.models.build import load_predictor
+from lib.pipeline import Case, Outcome, Pipeline
+from lib.prompts.files import read_points
+from lib.prompts.labelmap import from_labelmap
+from lib.prompts.types import PromptSet
+from lib.transforms.load import load_labelmap
+from lib.transforms.save import check_output, save_labelmap
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+console = Console(stderr=True)
+
+
+@app.command()
+def segment(
+    ct: Annotated[Path, typer.Argument(help="NIfTI, NRRD or a folder with one DICOM series")],
+    output: Annotated[Path, typer.Option("-o", "--output", help=".nii.gz, .nii or .nrrd")],
+    prompts: Annotated[
+        Path | None,
+        typer.Option(help="label map on the CT's grid: every non-empty slice is a mask prompt"),
+    ] = None,
+    points: Annotated[Path | None, typer.Option(help="JSON with points and boxes")] = None,
+    axis: Annotated[str, typer.Option(help="axial, coronal or sagittal")] = "axial",
+    propagation: Annotated[
+        str, typer.Option(help="single, forward-backward or three-axis")
+    ] = "single",
+    policy: Annotated[
+        str, typer.Option(help="baseline, sps, is, is+sps, sliced2, stride4, gate1, key=value,…")
+    ] = "is+sps",
+    window: Annotated[
+        str,
+        typer.Option(help="bone, soft-tissue, lung, brain, mr, none, clahe, clahe+bone or L,W"),
+    ] = "bone",
+    carry: Annotated[bool, typer.Option(help="backward pass sees the forward memories")] = False,
+    merge: Annotated[str, typer.Option(help="forward-backward: mean or distance")] = "mean",
+    end_of_object: Annotated[
+        int, typer.Option(help="empty slices after which a pass ends, 0 never")
+    ] = 3,
+    overlap: Annotated[
+        bool, typer.Option(help="objects may share voxels: one file each, OUT.object<N>.nii.gz")
+    ] = False,
+    model: Annotated[
+        str, typer.Option(help="auto, builtin, tiny, small, base_plus, large")
+    ] = "auto",
+    checkpoint: Annotated[Path | None, typer.Option(help="your own checkpoint file")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    report: Annotated[Path | None, typer.Option(help="where to write the report (JSON)")] = None,
+) -> None:
+    """Segment the marked objects of a CT through the whole volume."""
+    settings = Settings.parse(
+        {
+            "axis": axis,
+            "propagation": propagation,
+            "policy": policy,
+            "window": window,
+            "carry": carry,
+            "merge": merge,
+            "end_of_object": end_of_object,
+            "overlap": overlap,
+        }
+    )
+    check_output(output)
+    if prompts is None and points is None:
+        raise BadInput("no prompt: give --prompts LABELMAP or --points FILE.json")
+    start = time.perf_counter()
+    loaded = load_predictor(model, checkpoint, device)
+    for warning in loaded.warnings:
+        console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
+    pipeline = Pipeline(loaded)
+    model_loaded = time.perf_counter()
+    case = pipeline.open(ct, settings)
+    for warning in case.warnings:
+        console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
+    marked = read_prompts(case.source_grid, settings, prompts, points)
+    opened = time.perf_counter()
+    outcome = _with_progress(pipeline, case, marked, settings)
+    finished = time.perf_counter()
+    written = _write(outcome, marked, ct, output)
+    outcome.report["seconds"] = {
+        "model": round(model_loaded - start, 3),
+        "load": round(opened - model_loaded, 3),
+        **outcome.report["seconds"],
+        "write": round(time.perf_counter() - finished, 3),
+    }
+    outcome.report["written"] = [str(p) for p in written]
+    if report is not None:
+        write_json(report, outcome.report)
+    for path in written:
+        console.print(f"wrote {path}", soft_wrap=True)
+
+
+def read_prompts(
+    grid: Grid, settings: Settings, labelmap: Path | None, points: Path | None
+) -> PromptSet:
+    """Prompts of both files, on the CT's grid.
+
+    Raises:
+        BadInput: a file that cannot be used, or that lies on another grid.
+    """
+    marked = []
+    if labelmap is not None:
+        labels, its_grid = load_labelmap(labelmap)
+        if not its_grid.same_as(grid):
+            raise BadInput(
+                f"{labelmap} lies on another grid than the CT "
+                f"({its_grid.shape} against {grid.shape}, or moved): resample it onto the CT first"
+            )
+        marked += from_labelmap(labels, grid, settings.axis).prompts
+    if points is not None:
+        marked += read_points(points, grid).prompts
+    return PromptSet(grid, tuple(marked))
+
+
+def _with_progress(
+    pipeline: Pipeline, case: Case, prompts: PromptSet, settings: Settings
+) -> Outcome:
+    columns = (
+        TextColumn("propagating"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("slices"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("propagating", total=None)
+        return pipeline.segment(
+            case,
+            prompts,
+            settings,
+            progress=lambda done, of: bar.update(task, completed=done, total=of),
+        )
+
+
+def _write(outcome: Outcome, prompts: PromptSet, ct: Path, output: Path) -> list[Path]:
+    if outcome.labels.ndim == 3:
+        save_labelmap(outcome.labels, outcome.grid, output, like=ct)
+        return [output]
+    stem, ending = output.name.split(".", 1)
+    paths = [output.with_name(f"{stem}.object{i}.{ending}") for i in prompts.object_ids]
+    for labels, path in zip(outcome.labels, paths, strict=True):
+        save_labelmap(labels, outcome.grid, path, like=ct)
+    return paths
+
+
+if __name__ == "__main__":
+    run(app)

@@ -152,7 +152,7 @@ def _bounds(prompt: Prompt, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(prompt, Mask):
         marked = np.argwhere(prompt.mask)
     elif isinstance(prompt, Points):
-        marked = prompt.foreground if len(prompt.foreground) else prompt.background
+        marked = np.concatenate([prompt.foreground, prompt.background])
     else:
         marked = np.stack([prompt.low, prompt.high])
     ijk = lift(marked, grid, prompt.axis, prompt.index)
@@ -167,7 +167,7 @@ def _move(prompt: Prompt, source: Grid, target: Grid, voxels) -> Prompt:
         return voxels.points(lift(coordinates, source, prompt.axis, prompt.index))[:, plane]
 
     anchor = voxels.points(lift(np.zeros((1, 2)), source, prompt.axis, prompt.index))[0]
-    index = int(round(anchor[dim]))
+    index = round(float(anchor[dim]))
     if isinstance(prompt, Points):
         moved = {"foreground": move(prompt.foreground), "background": move(prompt.background)}
     elif isinstance(prompt, Box):
@@ -179,7 +179,7 @@ def _move(prompt: Prompt, source: Grid, target: Grid, voxels) -> Prompt:
         inside = ((marked >= 0) & (marked < shape)).all(1)
         if not inside.all():
             raise BadInput(
-                f"the mask on {prompt.axis.value} slice {prompt.index} lies partly outside the volume"
+                f"the mask on {prompt.axis.value} slice {prompt.index} leaves the volume"
             )
         mask = np.zeros(shape, dtype=bool)
         mask[tuple(marked.T)] = True

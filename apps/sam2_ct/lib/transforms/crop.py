@@ -1,0 +1,129 @@
+"""Cutting the volume down to what was marked (SPEC, Preprocessing: Crop)."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+
+import numpy as np
+from monai.config import KeysCollection
+from monai.transforms import MapTransform, SpatialCrop
+
+from lib.errors import BadInput
+from lib.geometry import Axis, Grid
+from lib.prompts.types import Points, PromptSet, in_plane_dims
+from lib.transforms.load import grid_of
+
+Bounds = tuple[np.ndarray, np.ndarray]
+"""First voxel and the one after the last, (3,) int each."""
+
+
+def crop_box(
+    prompts: PromptSet,
+    axes: Sequence[Axis] = (Axis.AXIAL,),
+    *,
+    roi: Bounds | None = None,
+    margin_fraction: float = 0.25,
+    margin_mm: float = 16.0,
+) -> Bounds:
+    """The part of the volume that is worth looking at.
+
+    A dimension is cut to what was marked (or to the ROI) plus a margin on either side, the
+    larger of `margin_fraction` of the marked extent and `margin_mm`. It is left whole
+
+    - where slices are stacked, if propagation runs along one axis only (with an ROI: cut to the
+      ROI's exact range);
+    - where no prompt shows an extent: prompts on axial slices say nothing about foot and head,
+      and an object that was only clicked on says nothing about its size.
+
+    Args:
+        prompts: on the grid to be cropped.
+        axes: the axes propagation runs along.
+        roi: first voxel and the one after the last, (3,) each, on the same grid.
+
+    Returns:
+        Start and stop, (3,) int each, within the volume.
+
+    Raises:
+        BadInput: a prompt lies outside the ROI and its margin.
+    """
+    grid = prompts.grid
+    shape = np.array(grid.shape)
+    low, high = prompts.bounds()
+    start, stop = (low, high + 1) if roi is None else (np.asarray(roi[0]), np.asarray(roi[1]))
+
+    margin = np.maximum(margin_fraction * (stop - start), margin_mm / np.array(grid.spacing))
+    stacked = grid.dim_of(axes[0]) if len(axes) == 1 else None
+    if stacked is not None:
+        margin[stacked] = 0
+    margin = np.ceil(margin).astype(int)
+
+    first = np.maximum(start - margin, 0)
+    last = np.minimum(stop + margin, shape)
+    if roi is None:
+        whole = [d for d in range(3) if d == stacked or not _has_extent(prompts, d)]
+        first[whole], last[whole] = 0, shape[whole]
+    elif (low < first).any() or (high >= last).any():
+        raise BadInput("a prompt lies outside the region of interest: enlarge it or take it away")
+    return first, last
+
+
+def _has_extent(prompts: PromptSet, dim: int) -> bool:
+    """Whether a mask or box spans `dim`, and no object is known there by its points alone."""
+    spanning = [p for p in prompts.prompts if dim in in_plane_dims(prompts.grid, p.axis)]
+    clicked = {p.object_id for p in spanning if isinstance(p, Points)}
+    drawn = {p.object_id for p in spanning if not isinstance(p, Points)}
+    return bool(drawn) and clicked <= drawn
+
+
+class CropToPromptsd(MapTransform):
+    """Crop (1, X, Y, Z) images to `crop_box` and move the prompts along.
+
+    `data[prompts_key]` may lie on any grid of whole voxels related to the image (the file's, say)
+    and becomes a `PromptSet` on exactly the cropped grid. `data[roi_key]`, optional, is a pair of
+    bounds on the grid of the prompts, and moves too. The crop is MONAI's and can be inverted.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        prompts_key: str = "prompts",
+        *,
+        axes: Sequence[Axis] = (Axis.AXIAL,),
+        roi_key: str = "roi",
+        margin_fraction: float = 0.25,
+        margin_mm: float = 16.0,
+    ) -> None:
+        super().__init__(keys)
+        self.prompts_key = prompts_key
+        self.roi_key = roi_key
+        self.axes = tuple(axes)
+        self.margin_fraction = margin_fraction
+        self.margin_mm = margin_mm
+
+    def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
+        out = dict(data)
+        prompts: PromptSet = out[self.prompts_key]
+        roi = out.get(self.roi_key)
+        for key in self.key_iterator(out):
+            whole = grid_of(out[key])
+            start, stop = crop_box(
+                prompts.on(whole),
+                self.axes,
+                roi=None if roi is None else move_bounds(roi, prompts.grid, whole),
+                margin_fraction=self.margin_fraction,
+                margin_mm=self.margin_mm,
+            )
+            crop = SpatialCrop(roi_start=start.tolist(), roi_end=stop.tolist())
+            out[key] = crop(out[key]).clone()  # a view would keep the whole volume in memory
+            out[self.prompts_key] = prompts.on(grid_of(out[key]))
+            if roi is not None:
+                out[self.roi_key] = move_bounds(roi, prompts.grid, grid_of(out[key]))
+        return out
+
+
+def move_bounds(bounds: Bounds, source: Grid, target: Grid) -> Bounds:
+    """The same region on another orientation or crop of the volume, clipped to it."""
+    first, last = bounds
+    corners = source.map_to(target).points(np.stack([first, np.asarray(last) - 1]))
+    low, high = corners.min(0).astype(int), corners.max(0).astype(int)
+    return np.maximum(low, 0), np.minimum(high + 1, target.shape)

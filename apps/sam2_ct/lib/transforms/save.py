@@ -1,0 +1,104 @@
+"""Label maps to files, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+
+import nibabel as nib
+import nrrd
+import numpy as np
+
+from lib.errors import BadInput
+from lib.geometry import Grid
+from lib.transforms.load import NIFTI, NRRD
+
+_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
+
+
+def check_output(path: str | Path) -> None:
+    """Say before the work starts that `path` cannot be written.
+
+    Raises:
+        BadInput: unknown ending, or no such folder.
+    """
+    path = Path(path)
+    if not path.name.lower().endswith((*NIFTI, ".nrrd")):
+        raise BadInput(f"cannot write {path}: its name must end in .nii.gz, .nii or .nrrd")
+    if not path.parent.is_dir():
+        raise BadInput(f"cannot write {path}: there is no folder {path.parent}")
+
+
+def save_labelmap(
+    array: np.ndarray, grid: Grid, path: str | Path, *, like: str | Path | None = None
+) -> None:
+    """Write labels (X, Y, Z) on `grid` as NIfTI or NRRD, by the ending of `path`.
+
+    The file appears complete: it is written beside `path` and then renamed. Values up to 255
+    are stored as uint8, larger ones as uint16.
+
+    Args:
+        array: whole numbers from 0 to 65535, or bool.
+        grid: where the voxels lie.
+        path: `.nii`, `.nii.gz` or `.nrrd`.
+        like: the CT file; if it is NIfTI on the same grid, a NIfTI output keeps its sform and
+            qform, their codes and units bit for bit.
+
+    Raises:
+        BadInput: a path that cannot be written.
+    """
+    path = Path(path)
+    check_output(path)
+    if array.shape != grid.shape:
+        raise ValueError(f"labels of shape {array.shape} on a grid of shape {grid.shape}")
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high > np.iinfo(np.uint16).max:
+        raise ValueError(f"labels run from {low} to {high}, files hold 0 to 65535")
+    labels = array.astype(np.uint8 if high < 256 else np.uint16)
+
+    ending = next(e for e in (".nii.gz", ".nii", ".nrrd") if path.name.lower().endswith(e))
+    partial = path.with_name(f".{uuid.uuid4().hex}{ending}")
+    try:
+        if ending in NRRD:
+            _write_nrrd(labels, grid, partial)
+        else:
+            nib.save(_nifti(labels, grid, like), partial)
+        os.replace(partial, path)
+    except OSError as error:
+        raise BadInput(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _nifti(labels: np.ndarray, grid: Grid, like: str | Path | None) -> nib.Nifti1Image:
+    header = None
+    if like is not None and str(like).lower().endswith(NIFTI):
+        source = nib.load(like)
+        if Grid(source.shape[:3], source.affine).same_as(grid):
+            header = source.header.copy()
+            header.extensions.clear()  # may name the patient
+            header.set_data_dtype(labels.dtype)
+            header.set_slope_inter(1, 0)
+            header.set_intent("none")
+            for text in ("descrip", "aux_file", "db_name", "intent_name"):
+                if text in header:
+                    header[text] = b""
+            header["cal_min"] = header["cal_max"] = 0
+            return type(source)(labels, source.affine, header)
+    image = nib.Nifti1Image(labels, grid.affine, header)
+    image.set_sform(grid.affine, code="scanner")
+    image.set_qform(grid.affine, code="scanner", strip_shears=True)
+    image.header.set_xyzt_units("mm")
+    return image
+
+
+def _write_nrrd(labels: np.ndarray, grid: Grid, path: Path) -> None:
+    header = {
+        "space": "left-posterior-superior",
+        "space directions": (_RAS_TO_LPS @ grid.affine[:3, :3]).T,
+        "space origin": _RAS_TO_LPS @ grid.affine[:3, 3],
+        "kinds": ["domain", "domain", "domain"],
+        "encoding": "gzip",
+    }
+    nrrd.write(str(path), labels, header, index_order="F")

@@ -152,6 +152,35 @@ def elliptic_cylinder(
     return outside + inside - points.dtype.type(rounding)
 
 
+def triangle(points: Points, corners: ArrayLike) -> Distance:
+    """Distance (never negative) to the flat triangle ``corners`` (3, 3)."""
+    a, b, c = _like(corners, points)
+    normal = np.cross(b - a, c - a)
+    inside = np.ones(points.shape[:-1], dtype=bool)
+    nearest_edge = np.full(points.shape[:-1], np.inf, dtype=points.dtype)
+    for start, end in ((a, b), (b, c), (c, a)):
+        inward = np.cross(normal, end - start)
+        inside &= (points - start) @ inward >= 0
+        np.minimum(nearest_edge, capsule(points, start, end, 0.0), out=nearest_edge)
+    to_plane = np.abs((points - a) @ (normal / np.sqrt(normal @ normal)))
+    return np.where(inside, to_plane, nearest_edge)
+
+
+def ruled_sheet(points: Points, first: ArrayLike, second: ArrayLike, thickness: float) -> Distance:
+    """A curved plate of even ``thickness`` spanned between two polylines of (K, 3) points each."""
+    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    if first.shape != second.shape or len(first) < 2:
+        raise ValueError(f"two paths of equal length are needed, got {first.shape}, {second.shape}")
+    distance = np.full(points.shape[:-1], np.inf, dtype=points.dtype)
+    for k in range(len(first) - 1):
+        for corners in (
+            (first[k], second[k], first[k + 1]),
+            (first[k + 1], second[k], second[k + 1]),
+        ):
+            np.minimum(distance, triangle(points, corners), out=distance)
+    return distance - points.dtype.type(thickness / 2)
+
+
 # --- combining --------------------------------------------------------------------------
 
 

@@ -10,6 +10,9 @@ import numpy as np
 
 from lib.errors import BadInput
 
+Bounds = tuple[np.ndarray, np.ndarray]
+"""First voxel and the one after the last, (3,) int each."""
+
 
 class Axis(str, Enum):
     """The direction slices are stacked in; `dim` is its array dimension in a RAS volume."""
@@ -20,7 +23,7 @@ class Axis(str, Enum):
 
     @property
     def dim(self) -> int:
-        """Dimension of a RAS-oriented array (0 = left→right, 1 = posterior→anterior, 2 = foot→head)."""
+        """Dimension of a RAS array: 0 left→right, 1 posterior→anterior, 2 foot→head."""
         return {"sagittal": 0, "coronal": 1, "axial": 2}[self.value]
 
     @classmethod
@@ -60,7 +63,7 @@ class Grid:
         return tuple(float(s) for s in np.linalg.norm(self.affine[:3, :3], axis=0))
 
     def dim_of(self, axis: Axis) -> int:
-        """Array dimension that runs most nearly along `axis` (exact for RAS, nearest if oblique)."""
+        """Array dimension that runs most nearly along `axis`."""
         return int(np.flatnonzero(nib.io_orientation(self.affine)[:, 0] == axis.dim)[0])
 
     def axis_of(self, dim: int) -> Axis:
@@ -97,7 +100,7 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class VoxelMap:
-    """A (4, 4) integer matrix: permutation, flips and shift from one grid's indices to another's."""
+    """(4, 4) integer matrix from one grid's indices to another's: permutation, flips, shift."""
 
     matrix: np.ndarray
 

@@ -9,12 +9,9 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform, SpatialCrop
 
 from lib.errors import BadInput
-from lib.geometry import Axis, Grid
+from lib.geometry import Axis, Bounds, Grid
 from lib.prompts.types import Points, PromptSet, in_plane_dims
 from lib.transforms.load import grid_of
-
-Bounds = tuple[np.ndarray, np.ndarray]
-"""First voxel and the one after the last, (3,) int each."""
 
 
 def crop_box(

@@ -72,7 +72,6 @@ def save_labelmap(
 
 
 def _nifti(labels: np.ndarray, grid: Grid, like: str | Path | None) -> nib.Nifti1Image:
-    header = None
     if like is not None and str(like).lower().endswith(NIFTI):
         source = nib.load(like)
         if Grid(source.shape[:3], source.affine).same_as(grid):
@@ -86,7 +85,7 @@ def _nifti(labels: np.ndarray, grid: Grid, like: str | Path | None) -> nib.Nifti
                     header[text] = b""
             header["cal_min"] = header["cal_max"] = 0
             return type(source)(labels, source.affine, header)
-    image = nib.Nifti1Image(labels, grid.affine, header)
+    image = nib.Nifti1Image(labels, grid.affine)
     image.set_sform(grid.affine, code="scanner")
     image.set_qform(grid.affine, code="scanner", strip_shears=True)
     image.header.set_xyzt_units("mm")

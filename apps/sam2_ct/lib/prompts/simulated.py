@@ -1,0 +1,161 @@
+"""A simulated annotator: prompts taken from a ground-truth mask (SPEC, Prompts)."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from lib.errors import BadInput
+from lib.geometry import Axis, Grid
+from lib.prompts.types import Box, Mask, Points, PromptSet
+
+STRATEGIES = ("middle", "first-last", "first-middle-last", "uniform-N")
+
+
+def positions(occupied: np.ndarray, strategy: str) -> list[int]:
+    """The slices a strategy marks, ascending, without duplicates.
+
+    Args:
+        occupied: (n,) bool, the slices the object is on.
+        strategy: `middle` (of the range), `first-last`, `first-middle-last`, or `uniform-N`: N
+            positions evenly spaced over the range, both ends included (1 is the middle). A
+            position on an empty slice moves to the nearest one that is not, the lower if two are.
+
+    Raises:
+        BadInput: unknown strategy, or the object is on no slice.
+    """
+    counts = {"middle": 1, "first-last": 2, "first-middle-last": 3}
+    count = counts.get(strategy)
+    if count is None:
+        text = str(strategy).removeprefix("uniform-")
+        if text == strategy or not text.isdecimal() or int(text) < 1:
+            raise BadInput(f"unknown prompt strategy {strategy!r}: use {', '.join(STRATEGIES)}")
+        count = int(text)
+    slices = np.flatnonzero(occupied)
+    if len(slices) == 0:
+        raise BadInput("the mask is empty: there is nothing to take prompts from")
+    first, last = slices[0], slices[-1]
+    # halves round down, so that the middle is (first + last) // 2
+    wanted = [(first + last) / 2] if count == 1 else np.linspace(first, last, count)
+    wanted = np.ceil(np.asarray(wanted) - 0.5).astype(int)
+    return sorted({int(slices[np.abs(slices - w).argmin()]) for w in wanted})
+
+
+def mask_prompts(
+    truth: np.ndarray,
+    grid: Grid,
+    strategy: str = "first-middle-last",
+    axis: Axis = Axis.AXIAL,
+    object_id: int = 1,
+) -> PromptSet:
+    """Slices of the ground truth (X, Y, Z) as masks.
+
+    Raises:
+        BadInput: empty mask, unknown strategy.
+    """
+    stack = np.moveaxis(np.asarray(truth, dtype=bool), grid.dim_of(axis), 0)
+    return PromptSet(
+        grid,
+        tuple(
+            Mask(axis, index, object_id, stack[index].copy())
+            for index in positions(stack.any((1, 2)), strategy)
+        ),
+    )
+
+
+def box_prompts(
+    truth: np.ndarray,
+    grid: Grid,
+    strategy: str = "first-middle-last",
+    axis: Axis = Axis.AXIAL,
+    object_id: int = 1,
+) -> PromptSet:
+    """The tight boxes around the slices that `mask_prompts` would give.
+
+    Raises:
+        BadInput: empty mask, unknown strategy.
+    """
+    masks = mask_prompts(truth, grid, strategy, axis, object_id).prompts
+    return PromptSet(
+        grid, tuple(Box(p.axis, p.index, p.object_id, *box_around(p.mask)) for p in masks)
+    )
+
+
+def point_prompts(
+    truth: np.ndarray,
+    grid: Grid,
+    strategy: str = "first-middle-last",
+    axis: Axis = Axis.AXIAL,
+    object_id: int = 1,
+) -> PromptSet:
+    """One click at the centre of each slice that `mask_prompts` would give.
+
+    Raises:
+        BadInput: empty mask, unknown strategy.
+    """
+    masks = mask_prompts(truth, grid, strategy, axis, object_id).prompts
+    return PromptSet(grid, tuple(click_prompt(p, 1) for p in masks))
+
+
+def click_prompt(truth: Mask, n: int, predict=None) -> Points:
+    """`n` clicks on one slice, as the interactive paper makes them.
+
+    Args:
+        truth: the slice's ground truth.
+        n: how many; fewer come back if the prediction becomes perfect.
+        predict: `Points` → (rows, columns) bool, the model's answer to the clicks so far; needed
+            from the second click on.
+    """
+    foreground, background = np.empty((0, 2)), np.empty((0, 2))
+    predicted = np.zeros_like(truth.mask)
+    points = None
+    for _ in range(n):
+        if points is not None:
+            predicted = predict(points)
+            if (predicted == truth.mask).all():
+                break
+        at, is_foreground = next_click(truth.mask, predicted)
+        if is_foreground:
+            foreground = np.vstack([foreground, at])
+        else:
+            background = np.vstack([background, at])
+        points = Points(truth.axis, truth.index, truth.object_id, foreground, background)
+    if points is None:
+        raise ValueError(f"{n} clicks")
+    return points
+
+
+def next_click(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Where an annotator clicks next: the middle of the largest error.
+
+    The middle is the maximum of the Euclidean distance transform (the edge of the image counts
+    as an edge); missing and superfluous pixels make separate components.
+
+    Args:
+        truth: (rows, columns) bool.
+        predicted: (rows, columns) bool; all false before the first click.
+
+    Returns:
+        (2,) int row and column, and whether the click is a foreground one.
+
+    Raises:
+        ValueError: there is no error left to click on.
+    """
+    truth, predicted = np.asarray(truth, dtype=bool), np.asarray(predicted, dtype=bool)
+    largest, size = None, 0
+    for error in (truth & ~predicted, predicted & ~truth):
+        components, count = ndimage.label(error)
+        sizes = np.bincount(components.ravel())[1:]
+        if count and sizes.max() > size:
+            largest, size = components == sizes.argmax() + 1, sizes.max()
+    if largest is None:
+        raise ValueError("the prediction equals the truth")
+    depth = ndimage.distance_transform_edt(np.pad(largest, 1))[1:-1, 1:-1]
+    at = np.array(np.unravel_index(depth.argmax(), depth.shape))
+    return at, bool(truth[tuple(at)])
+
+
+def box_around(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and last pixel, (2,) int each, inclusive, of a mask that is not empty."""
+    marked = np.argwhere(mask)
+    return marked.min(0), marked.max(0)

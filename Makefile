@@ -1,0 +1,46 @@
+# Every command the README names. Nothing needs an activated environment.
+PYTHON ?= $(shell for p in python3.12 python3.11 python3.10 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
+	&& echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+PORT ?= 8000
+OUT ?= out
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: setup setup-dev demo test lint serve serve-dicom evaluate builtin-report bench clean
+
+setup: $(VENV)/.ready
+setup-dev: $(VENV)/.ready-dev
+
+# torch first: the source build of sam2 must find it, or it downloads a second one
+$(VENV)/.ready: requirements.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.10, 3.11 or 3.12 is needed: install one, or say make PYTHON=/path/to/python3.11"; exit 2; }
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install -q "setuptools>=70.1,<81" wheel $$(sed -n 's/^\(torch==[^ ]*\).*/\1/p' requirements.txt)
+	$(PY) -m pip install -q -r requirements.txt
+	SAM2_BUILD_CUDA=0 $(PY) -m pip install -q --no-build-isolation sam2==1.1.0
+	touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt
+	$(PY) -m pip install -q -r requirements.txt -r requirements-dev.txt
+	touch $@
+
+# make demo | make demo CT=ct.nii.gz PROMPTS=labels.nii.gz [TRUTH=mask.nii.gz]
+demo: setup
+	$(PY) tools/demo.py -o $(OUT)/demo $(if $(CT),--ct "$(CT)") $(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(TRUTH),--truth "$(TRUTH)")
+
+test: setup-dev
+	$(PY) -m pytest
+
+lint: setup-dev
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+# make serve STUDIES=folder
+serve: setup
+	$(PY) tools/serve.py --studies "$(or $(STUDIES),$(error say which folder holds the volumes: make serve STUDIES=/path/to/folder))" --port $(PORT) $(if $(MODEL),--model $(MODEL))
+
+clean:
+	rm -rf $(OUT) build .pytest_cache .ruff_cache

@@ -1,0 +1,66 @@
+"""Keep the server up on a folder of volumes, and say how to connect. `make serve STUDIES=…`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ROOT = Path(__file__).resolve().parent.parent
+APP = ROOT / "apps" / "sam2_ct"
+LOOPBACK = "127.0.0.1"
+
+
+def server_command(studies: str, port: int, conf: dict[str, str], host: str = LOOPBACK) -> list[str]:
+    """The command that starts the MONAI Label server with this app.
+
+    Not `bin/monailabel`: that launcher needs an activated environment and splits values at spaces.
+    """
+    command = [sys.executable, "-m", "monailabel.main", "start_server"]
+    command += ["--app", str(APP), "--studies", studies, "--host", host, "--port", str(port)]
+    for name, value in conf.items():
+        command += ["--conf", name, value]
+    return command
+
+
+def server_environment() -> dict[str, str]:
+    """This process's environment with the interpreter's folder (dcmqi's tools) on PATH."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {**os.environ, "PATH": path}
+
+
+def serve(
+    studies: Annotated[Path, typer.Option(help="folder with NIfTI or NRRD volumes")],
+    port: int = 8000,
+    model: Annotated[str, typer.Option(help="auto, builtin, tiny, small, base_plus, large")] = "auto",
+) -> None:
+    """Serve a folder of volumes on this machine."""
+    if not studies.is_dir():
+        print(f"error: {studies} is no folder: make serve STUDIES=/path/to/folder", file=sys.stderr)
+        raise typer.Exit(2)
+    print(
+        f"""
+  serving {studies} at http://{LOOPBACK}:{port}
+
+  3D Slicer  install the extension MONAILabel, open its module, set the server to
+             http://{LOOPBACK}:{port} and press the refresh button.
+             Paint two or three slices in the Scribbles panel (model sam2_ct_masks), then Update.
+  from another machine: forward the port, e.g. ssh -L {port}:{LOOPBACK}:{port} <this machine>
+  stop       Ctrl+C
+""",
+        flush=True,
+    )
+    command = server_command(str(studies.resolve()), port, {"model": model})
+    try:
+        code = subprocess.run(command, env=server_environment(), check=False).returncode
+    except KeyboardInterrupt:
+        code = 130
+    raise typer.Exit(code)
+
+
+if __name__ == "__main__":
+    typer.run(serve)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.resources
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +16,6 @@ from lib.errors import BadInput, Unavailable
 from lib.models.checkpoint import Weights, architecture_of, put_into, read_weights
 from lib.models.download import Patience, fetch
 from lib.models.registry import BUILTIN, MODEL_DIR, Checkpoint, resolve
-
-logger = logging.getLogger(__name__)
 
 #: What ``--model auto`` prefers.
 PREFERRED = "small"
@@ -54,7 +51,7 @@ class LoadedModel:
         image_size: Side of the square input, pixels.
         device: Where it runs.
         trained: False for random weights.
-        warnings: Sentences the user must see.
+        warnings: Sentences the user must see; showing them is the caller's part.
     """
 
     predictor: SAM2VideoPredictor
@@ -169,10 +166,9 @@ def _preferred_or_builtin(folder: Path, patience: Patience | None) -> tuple[str,
         fetch(preferred, folder, patience=patience)
     except Unavailable as error:
         warning = (
-            f"checkpoint '{PREFERRED}' is not available, the small built-in one is used instead "
+            f"checkpoint '{PREFERRED}' is not available, the small built-in one stands in "
             f"and is much less accurate. {error}"
         )
-        logger.warning(warning)
         return BUILTIN, [warning]
     return PREFERRED, []
 
@@ -212,7 +208,6 @@ def _untrained(
         f"UNTRAINED NETWORK: {folder / kind.file} is missing, so random weights are used and "
         "every mask and Dice value means nothing"
     )
-    logger.warning(warning)
     predictor = build_network(config, predictor_class)
     recipe = "untrained, seed 0\n" + OmegaConf.to_yaml(config)
     return LoadedModel(

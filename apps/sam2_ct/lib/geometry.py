@@ -13,6 +13,10 @@ from lib.errors import BadInput
 Bounds = tuple[np.ndarray, np.ndarray]
 """First voxel and the one after the last, (3,) int each."""
 
+# Half a voxel is where an index would be rounded to its neighbour. Affines stored as quaternions
+# or text are off by a few hundredths at the far corner.
+_TOLERANCE = 0.25
+
 
 class Axis(str, Enum):
     """The direction slices are stacked in; `dim` is its array dimension in a RAS volume."""
@@ -71,13 +75,9 @@ class Grid:
         world = int(nib.io_orientation(self.affine)[dim, 0])
         return next(a for a in Axis if a.dim == world)
 
-    def same_as(self, other: Grid, tolerance: float = 1e-3) -> bool:
-        """Whether both grids put every voxel in the same place, to `tolerance` of a voxel."""
-        if self.shape != other.shape:
-            return False
-        shift = np.linalg.inv(self.affine) @ other.affine - np.eye(4)
-        extent = np.append(np.asarray(self.shape, dtype=float), 1.0)
-        return bool((np.abs(shift) @ extent).max() <= tolerance * max(self.shape))
+    def same_as(self, other: Grid) -> bool:
+        """Whether both grids put every voxel in the same place, to a quarter of a voxel."""
+        return self.shape == other.shape and self._drift(other, np.eye(4)) <= _TOLERANCE
 
     def map_to(self, other: Grid) -> VoxelMap:
         """How voxel indices here become indices of `other`, a flip, permutation or crop of this.
@@ -85,17 +85,21 @@ class Grid:
         Raises:
             BadInput: the grids are not related by whole voxels.
         """
-        matrix = np.linalg.inv(other.affine) @ self.affine
-        whole = np.rint(matrix)
-        extent = np.append(np.asarray(self.shape, dtype=float), 1.0)
+        whole = np.rint(np.linalg.inv(other.affine) @ self.affine)
         linear = np.abs(whole[:3, :3])
         is_permutation = (linear.sum(0) == 1).all() and (linear.sum(1) == 1).all()
-        # half a voxel at the far corner is where an index would be rounded to its neighbour
-        if not is_permutation or (np.abs(matrix - whole) @ extent)[:3].max() > 0.25:
+        if not is_permutation or self._drift(other, whole) > _TOLERANCE:
             raise BadInput(
                 "prompts and volume lie on different grids: resample the prompts onto the CT first"
             )
         return VoxelMap(whole.astype(int))
+
+    def _drift(self, other: Grid, expected: np.ndarray) -> float:
+        """Voxels of `other` by which a corner at most misses where `expected` (4, 4) puts it."""
+        off = np.linalg.inv(other.affine) @ self.affine - expected
+        last = np.asarray(self.shape, dtype=float) - 1
+        corners = np.array(np.meshgrid(*zip(np.zeros(3), last, strict=True))).reshape(3, -1)
+        return float(np.abs(off[:3, :3] @ corners + off[:3, 3:]).max())
 
 
 @dataclass(frozen=True, eq=False)

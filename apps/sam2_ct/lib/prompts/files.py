@@ -15,7 +15,7 @@ from lib.prompts.types import Box, Points, Prompt, PromptSet, in_plane_dims
 _FIELDS = {"object", "axis", "foreground", "background", "box"}
 
 
-def from_points_file(path: str | Path, grid: Grid) -> PromptSet:
+def read_points(path: str | Path, grid: Grid) -> PromptSet:
     """Read points and boxes given as voxel indices of the CT file.
 
     The file is a list of entries `{"object": 1, "axis": "axial", "foreground": [[i, j, k], ...],

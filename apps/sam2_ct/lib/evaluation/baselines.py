@@ -1,0 +1,169 @@
+"""What an annotator has today with the same painted slices, without a network.
+
+Fill between slices, the same within a HU threshold, and the random walker: the comparators that
+stand in the tables beside SAM 2. All work on arrays of one RAS crop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from scipy import ndimage
+from skimage.segmentation import random_walker
+
+from lib.transforms.window import PRESETS
+
+#: Least dense bone worth keeping: fatty marrow is darker, but it is enclosed and filled in.
+BONE_HU = 150.0
+
+
+def interpolate_slices(
+    labels: np.ndarray,
+    dim: int,
+    painted: Sequence[int],
+    *,
+    spacing: Sequence[float] = (1.0, 1.0, 1.0),
+    align: bool = True,
+) -> np.ndarray:
+    """Fill between painted slices by shape-based interpolation.
+
+    Between two painted slices the signed distance maps are blended linearly (Raya and Udupa,
+    1990). With `align`, both are first shifted so that their centroids meet on the straight line
+    between them, without which a structure that runs obliquely, such as a rib, vanishes between
+    its prompts. Beyond the outermost painted slices nothing is filled.
+
+    Args:
+        labels: (X, Y, Z) bool; only the painted slices are read.
+        dim: the dimension slices are stacked in.
+        painted: slice indices along `dim`; empty ones are ignored.
+        spacing: voxel size in mm per dimension.
+        align: shift by the centroids.
+
+    Returns:
+        (X, Y, Z) bool; painted slices as they were painted.
+    """
+    stack = np.moveaxis(np.asarray(labels, dtype=bool), dim, 0)
+    in_plane = [s for d, s in enumerate(spacing) if d != dim]
+    filled = np.zeros_like(stack)
+    drawn = [t for t in sorted(set(painted)) if stack[t].any()]
+    filled[drawn] = stack[drawn]
+    for a, b in pairwise(drawn):
+        first, last = (_signed_distance(stack[t], in_plane) for t in (a, b))
+        centre_a, centre_b = (np.array(ndimage.center_of_mass(stack[t])) for t in (a, b))
+        way = (centre_b - centre_a) if align else np.zeros(2)
+        for t in range(a + 1, b):
+            share = (t - a) / (b - a)
+            blend = (1 - share) * _shifted(first, share * way)
+            blend += share * _shifted(last, (share - 1) * way)
+            filled[t] = blend > 0
+    return np.moveaxis(filled, 0, dim)
+
+
+def interpolate_and_threshold(
+    ct_hu: np.ndarray,
+    labels: np.ndarray,
+    dim: int,
+    painted: Sequence[int],
+    *,
+    spacing: Sequence[float] = (1.0, 1.0, 1.0),
+    threshold: float = BONE_HU,
+    reach_mm: float = 3.0,
+) -> np.ndarray:
+    """Fill between slices, then keep what is dense enough within `reach_mm` of it.
+
+    The usual way with an editable intensity range: the interpolation says where, the threshold
+    draws the outline, and holes of each slice (marrow) are filled.
+
+    Args:
+        ct_hu: (X, Y, Z) in Hounsfield units.
+        labels, dim, painted, spacing: see `interpolate_slices`.
+        threshold: HU.
+        reach_mm: how far the outline may lie outside the interpolated one, in the slice.
+
+    Returns:
+        (X, Y, Z) bool; painted slices as they were painted.
+    """
+    rough = np.moveaxis(interpolate_slices(labels, dim, painted, spacing=spacing), dim, 0)
+    dense = np.moveaxis(np.asarray(ct_hu) >= threshold, dim, 0)
+    stack = np.moveaxis(np.asarray(labels, dtype=bool), dim, 0)
+    in_plane = [s for d, s in enumerate(spacing) if d != dim]
+    found = np.zeros_like(rough)
+    for t in np.flatnonzero(rough.any((1, 2))):
+        near = ndimage.distance_transform_edt(~rough[t], sampling=in_plane) <= reach_mm
+        found[t] = ndimage.binary_fill_holes(near & dense[t])
+    drawn = list(painted)
+    found[drawn] = stack[drawn]
+    return np.moveaxis(found, 0, dim)
+
+
+def walk_randomly(
+    ct_hu: np.ndarray,
+    labels: np.ndarray,
+    dim: int,
+    painted: Sequence[int],
+    *,
+    spacing: Sequence[float] = (1.0, 1.0, 1.0),
+    most_voxels: int = 1_500_000,
+) -> np.ndarray:
+    """Random walker (Grady, 2006) seeded by the painted slices: inside object, outside background.
+
+    Runs on the bone window. A crop larger than `most_voxels` is halved in the slice's plane until
+    it fits, and the probabilities are brought back linearly.
+
+    Args:
+        ct_hu: (X, Y, Z) in Hounsfield units (MR: any unit, then the window is its own range).
+        labels, dim, painted, spacing: see `interpolate_slices`.
+        most_voxels: bound on time and memory.
+
+    Returns:
+        (X, Y, Z) bool; painted slices as they were painted.
+    """
+    stack = np.moveaxis(np.asarray(labels, dtype=bool), dim, 0)
+    drawn = [t for t in sorted(set(painted)) if stack[t].any()]
+    scaled = np.moveaxis(PRESETS["bone" if np.min(ct_hu) < 0 else "none"].apply(ct_hu), dim, 0)
+    steps = [spacing[dim], *(s for d, s in enumerate(spacing) if d != dim)]
+
+    factor = 1
+    while scaled[:, ::factor, ::factor].size > most_voxels:
+        factor *= 2
+    values = scaled[:, ::factor, ::factor].astype(np.float64)
+    seeds = np.zeros(values.shape, dtype=np.int32)
+    for t in drawn:
+        seeds[t] = np.where(stack[t, ::factor, ::factor], 1, 2)
+    if not (seeds == 1).any():
+        return interpolate_slices(labels, dim, painted, spacing=spacing)
+    probability = random_walker(
+        values,
+        seeds,
+        mode="cg_j",
+        tol=1e-3,
+        prob_tol=0.1,  # only the side of one half matters
+        spacing=[steps[0], steps[1] * factor, steps[2] * factor],
+        return_full_prob=True,
+    )[0]
+    if factor > 1:
+        probability = ndimage.zoom(
+            probability,
+            np.divide(stack.shape, probability.shape),
+            order=1,
+            grid_mode=True,
+            mode="nearest",
+        )
+    found = probability > 0.5
+    found[drawn] = stack[drawn]
+    return np.moveaxis(found, 0, dim)
+
+
+def _signed_distance(mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """Distance in mm to the outline of a (rows, columns) mask, positive inside."""
+    # a frame of background, so that a mask that fills the slice has an outside
+    padded = np.pad(mask, 1)
+    inside = ndimage.distance_transform_edt(padded, sampling=spacing)
+    outside = ndimage.distance_transform_edt(~padded, sampling=spacing)
+    return (inside - outside)[1:-1, 1:-1]
+
+
+def _shifted(distance: np.ndarray, by: np.ndarray) -> np.ndarray:
+    return ndimage.shift(distance, by, order=1, mode="nearest") if by.any() else distance

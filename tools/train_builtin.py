@@ -1,6 +1,6 @@
 """Trains the built-in checkpoint on phantoms.
 
-python tools/train_builtin.py -o build/builtin            # the schedule of tools/training/curriculum.py
+python tools/train_builtin.py -o build/builtin            # the schedule in training/curriculum.py
 python tools/train_builtin.py -o build/builtin --resume   # goes on after an interruption
 """
 
@@ -12,19 +12,26 @@ import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch.utils.data import DataLoader
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tools.phantoms.generate import generate
 from tools.training.curriculum import CURRICULUM, Phase, learning_rate, phase_at, total_steps
 from tools.training.losses import frame_loss
-from tools.training.network import TrainableSAM2, build, run_sequence
+from tools.training.network import (
+    TrainableSAM2,
+    build,
+    full_precision_attention,
+    run_sequence,
+)
 from tools.training.sequences import Batch, Sequences
 
 SEED = 20260323
@@ -45,8 +52,10 @@ def write_phantom(seed: int, folder: Path) -> Path:
 def write_phantoms(folder: Path, count: int, workers: int) -> list[Path]:
     """The training phantoms, seeds 0 … ``count`` − 1."""
     folder.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(workers) as pool, Progress(TextColumn("phantoms"), BarColumn(),
-                                                        MofNCompleteColumn()) as bar:  # fmt: skip
+    with (
+        ProcessPoolExecutor(workers) as pool,
+        Progress(TextColumn("phantoms"), BarColumn(), MofNCompleteColumn()) as bar,
+    ):
         jobs = pool.map(write_phantom, range(count), [folder] * count, chunksize=4)
         return list(bar.track(jobs, total=count))
 
@@ -65,8 +74,9 @@ class Trainer:
         self.optimizer = self._optimizer()
 
     def _optimizer(self) -> torch.optim.AdamW:
-        return torch.optim.AdamW(self.model.parameters(), lr=1e-4, weight_decay=0.01,
-                                 betas=(0.9, 0.98))  # fmt: skip
+        return torch.optim.AdamW(
+            self.model.parameters(), lr=1e-4, weight_decay=0.01, betas=(0.9, 0.98), fused=True
+        )
 
     def _fit_size(self, size: int) -> None:
         """Moves the weights into a network of another input size."""
@@ -78,6 +88,22 @@ class Trainer:
         self.optimizer = self._optimizer()
         self.optimizer.load_state_dict(state)
 
+    def _share_gradients(self) -> None:
+        """Averages gradients over the processes; each has seen its own part of the batch."""
+        if not dist.is_initialized():
+            return
+        for parameter in self.model.parameters():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        gradients = [p.grad for p in self.model.parameters()]
+        flat = torch.cat([g.flatten() for g in gradients])
+        dist.all_reduce(flat)
+        flat /= dist.get_world_size()
+        for gradient, part in zip(
+            gradients, flat.split([g.numel() for g in gradients]), strict=True
+        ):
+            gradient.copy_(part.view_as(gradient))
+
     def train_step(self, batch: Batch) -> dict[str, float]:
         """One step; returns figures for the log."""
         phase, _ = phase_at(self.step, self.curriculum)
@@ -85,10 +111,11 @@ class Trainer:
         rate = learning_rate(self.step, self.curriculum)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        precision = full_precision_attention if self.device == "cpu" else nullcontext
         generator = torch.Generator().manual_seed(self.seed + self.step)
         images, masks = batch.images.to(self.device), batch.masks.to(self.device)
         timeline = batch.timeline
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.half):
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.half), precision():
             prompted, tracked = run_sequence(
                 self.model, images, masks, timeline, batch.prompt, generator
             )
@@ -99,24 +126,41 @@ class Trainer:
         loss = loss + (0.2 if batch.prompt == "mask" else 1.0) * extra
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self._share_gradients()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         if torch.isfinite(norm):
             self.optimizer.step()
         decay = min(EMA, (self.step + 1) / (self.step + 20))
         with torch.no_grad():
-            for key, value in self.model.state_dict().items():
-                if value.is_floating_point():
-                    self.average[key].lerp_(value, 1 - decay)
+            weights = self.model.state_dict()
+            torch._foreach_lerp_(
+                [self.average[k] for k in weights], list(weights.values()), 1 - decay
+            )
         self.step += 1
-        return {"step": self.step, "phase": phase.name, "loss": float(loss.detach()), "lr": rate,
-                "norm": float(norm), "prompt": batch.prompt, "policy": timeline.memory.kind,
-                "prompt_dice": shown["dice"], **figures}  # fmt: skip
+        return {
+            "step": self.step,
+            "phase": phase.name,
+            "loss": float(loss.detach()),
+            "lr": rate,
+            "norm": float(norm),
+            "prompt": batch.prompt,
+            "policy": timeline.memory.kind,
+            "prompt_dice": shown["dice"],
+            **figures,
+        }
 
     def save(self, path: Path) -> None:
         """Writes everything needed to go on."""
         part = path.with_suffix(".part")
-        torch.save({"step": self.step, "model": self.model.state_dict(), "average": self.average,
-                    "optimizer": self.optimizer.state_dict()}, part)  # fmt: skip
+        torch.save(
+            {
+                "step": self.step,
+                "model": self.model.state_dict(),
+                "average": self.average,
+                "optimizer": self.optimizer.state_dict(),
+            },
+            part,
+        )
         os.replace(part, path)
 
     def load(self, path: Path) -> None:
@@ -137,7 +181,9 @@ def averaged(trainer: Trainer) -> TrainableSAM2:
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the run")
     parser.add_argument("--resume", action="store_true", help="go on from OUTPUT/last.pt")
     parser.add_argument("--steps", type=int, help="stop after this step (default: all)")
@@ -145,40 +191,65 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, help="where they lie (default: OUTPUT/phantoms)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    return parser.parse_args()
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=2,
+        help="share the batch among so many (on a CPU: one thread each)",
+    )
+    args = parser.parse_args()
+    if args.device == "auto":
+        args.device = "cuda" if torch.cuda.is_available() else "cpu"
+    if args.device == "cuda":
+        args.processes = 1
+    return args
 
 
-def main() -> int:
-    """Runs the schedule."""
-    args = arguments()
-    device = args.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.set_num_threads(args.threads)
-    args.output.mkdir(parents=True, exist_ok=True)
-    paths = write_phantoms(args.cache or args.output / "phantoms", args.phantoms, args.threads)
-    trainer = Trainer(device, seed=args.seed)
+def train(rank: int, args: argparse.Namespace, paths: list[Path]) -> None:
+    """One process of the run; the first one writes log and checkpoints."""
+    if args.processes > 1:
+        # Small tensors: two processes of one thread do twice what one process of two does.
+        torch.set_num_threads(1)
+        store = dist.FileStore(str(args.output / "rendezvous"), args.processes)
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=args.processes)
+    trainer = Trainer(args.device, seed=args.seed)
     last = args.output / "last.pt"
     if args.resume and last.exists():
         trainer.load(last)
     end = min(args.steps or total_steps(), total_steps())
-    data = Sequences(paths, args.seed)
-    loader = DataLoader(data, batch_size=None, sampler=range(trainer.step, end), num_workers=1,
-                        prefetch_factor=4)  # fmt: skip
-    columns = (TextColumn("{task.fields[note]}"), BarColumn(), MofNCompleteColumn(),
-               TimeRemainingColumn())  # fmt: skip
+    data = Sequences(paths, args.seed, rank=rank, processes=args.processes)
+    columns = (
+        TextColumn("{task.fields[note]}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     begun = time.time()
-    with Progress(*columns) as bar, (args.output / "log.jsonl").open("a") as log:
+    with Progress(*columns, disable=rank > 0) as bar, (args.output / "log.jsonl").open("a") as log:
         task = bar.add_task("train", total=end, completed=trainer.step, note="")
-        for batch in loader:
-            figures = trainer.train_step(batch)
+        for step in range(trainer.step, end):
+            figures = trainer.train_step(data[step])
+            if rank > 0:
+                continue
             figures["seconds"] = round(time.time() - begun, 1)
             log.write(json.dumps(figures) + "\n")
             log.flush()
             bar.update(task, advance=1, note=f"{figures['phase']} dice {figures['dice']:.2f}")
             if trainer.step % 200 == 0 or trainer.step == end:
                 trainer.save(last)
+
+
+def main() -> int:
+    """Runs the schedule."""
+    args = arguments()
+    args.output.mkdir(parents=True, exist_ok=True)
+    (args.output / "rendezvous").unlink(missing_ok=True)
+    cache = args.cache or args.output / "phantoms"
+    paths = write_phantoms(cache, args.phantoms, os.cpu_count() or 1)
+    if args.processes > 1:
+        mp.spawn(train, (args, paths), nprocs=args.processes)
+    else:
+        train(0, args, paths)
     return 0
 
 

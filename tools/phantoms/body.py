@@ -26,8 +26,13 @@ def add_body(scene: Scene, margin: float = 0.0) -> None:
         return shapes.elliptic_cylinder(points, center, sides, height)
 
     scene.add(column, -half, half, Tissue(tissues.FAT + rng.normal(0, 15), grain=8))
-    scene.add(lambda p: column(p, wall), -half, half,
-              Tissue(tissues.MUSCLE + rng.normal(0, 20), grain=12), rough=wall / 6)  # fmt: skip
+    scene.add(
+        lambda p: column(p, wall),
+        -half,
+        half,
+        Tissue(tissues.MUSCLE + rng.normal(0, 20), grain=12),
+        rough=wall / 6,
+    )
 
 
 def add_organs(scene: Scene, count: int) -> None:
@@ -42,8 +47,13 @@ def add_organs(scene: Scene, count: int) -> None:
             tissue = tissues.lung(rng)
         elif draw < 0.35:
             tissue = Tissue(rng.uniform(-130, -60), grain=10)
-        scene.add(lambda p: shapes.ellipsoid(p, center, radii), center - radii, center + radii,
-                  tissue, rough=rng.uniform(0, 0.12) * radii.min())  # fmt: skip
+        scene.add(
+            lambda p, c=center, r=radii: shapes.ellipsoid(p, c, r),
+            center - radii,
+            center + radii,
+            tissue,
+            rough=rng.uniform(0, 0.12) * radii.min(),
+        )
 
 
 def add_vessels(scene: Scene, count: int, bright: float = 0.3) -> None:
@@ -53,8 +63,12 @@ def add_vessels(scene: Scene, count: int, bright: float = 0.3) -> None:
         path = _wander(rng, scene.size)
         radius = rng.uniform(1.5, 11)
         level = rng.uniform(150, 420) if rng.random() < bright else rng.uniform(20, 80)
-        scene.add(lambda p: shapes.tube(p, path, radius), path.min(0) - radius,
-                  path.max(0) + radius, Tissue(level))  # fmt: skip
+        scene.add(
+            lambda p, way=path, r=radius: shapes.tube(p, way, r),
+            path.min(0) - radius,
+            path.max(0) + radius,
+            Tissue(level),
+        )
 
 
 def _wander(rng: np.random.Generator, size: np.ndarray, knots: int = 6) -> np.ndarray:

@@ -38,8 +38,14 @@ def add_lumps(scene: Scene, first_label: int = 1) -> int:
 
         lo = np.min([a - r for a, r in parts], axis=0)
         hi = np.max([a + r for a, r in parts], axis=0)
-        scene.add(solid, lo, hi, tissue if alike else _any_tissue(rng), label=label,
-                  rough=rng.uniform(0, 0.12) * size)  # fmt: skip
+        scene.add(
+            solid,
+            lo,
+            hi,
+            tissue if alike else _any_tissue(rng),
+            label=label,
+            rough=rng.uniform(0, 0.12) * size,
+        )
     return first_label + 12
 
 
@@ -70,7 +76,7 @@ def add_rods(scene: Scene, first_label: int = 1) -> int:
     rng = scene.rng
     tissue = tissues.thin_bone(rng)
     radius = rng.uniform(2.5, 7)
-    lean = rng.normal(0, 1.0, 3) + (0, 0, 0.5)
+    lean = rng.normal(0, 1.0, 3) + np.array([0, 0, 0.5])
     lean = lean / np.linalg.norm(lean)
     step = rng.normal(0, 1, 3)
     step = step / np.linalg.norm(step) * radius * rng.uniform(2.1, 6)
@@ -83,7 +89,12 @@ def add_rods(scene: Scene, first_label: int = 1) -> int:
         path = start + k * step + t * lean * half + (t**2 - 0.5) * bow * half
         path = path + rng.normal(0, 0.5, 3)
         flat = rng.uniform(1.05, 2.0)
-        scene.add(lambda p: shapes.band(p, path, 2 * radius / flat, 2 * radius, step),
-                  path.min(0) - radius, path.max(0) + radius, tissue, label=label)  # fmt: skip
+        scene.add(
+            lambda p, way=path, f=flat: shapes.band(p, way, 2 * radius / f, 2 * radius, step),
+            path.min(0) - radius,
+            path.max(0) + radius,
+            tissue,
+            label=label,
+        )
         label += 1
     return label

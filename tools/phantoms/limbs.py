@@ -20,11 +20,16 @@ def add_long_bone(scene: Scene, label: int, center: np.ndarray, length: float) -
     if rng.random() < 0.15:
         lean = rng.normal(0, 1.2, 2)  # lying across
     bow = rng.normal(0, 0.04, 2)
-    path = np.column_stack([
-        t * length * lean[0] + (t**2 - 0.08) * length * bow[0],
-        t * length * lean[1] + (t**2 - 0.08) * length * bow[1],
-        t * length,
-    ]) + center  # fmt: skip
+    path = (
+        np.column_stack(
+            [
+                t * length * lean[0] + (t**2 - 0.08) * length * bow[0],
+                t * length * lean[1] + (t**2 - 0.08) * length * bow[1],
+                t * length,
+            ]
+        )
+        + center
+    )
     swell = 1 + rng.uniform(0.1, 1.2) * np.abs(2 * t) ** rng.uniform(2, 6)
     radii = radius * swell
     flat = rng.uniform(0.65, 1.0)
@@ -42,8 +47,14 @@ def add_long_bone(scene: Scene, label: int, center: np.ndarray, length: float) -
     tissue = tissues.hollow_bone(rng) if rng.random() < 0.75 else tissues.spongy_bone(rng)
     if rng.random() < 0.4:  # spongy towards the ends: marrow gets bone beams there
         tissue = Tissue(tissue.core + rng.uniform(0, 200), tissue.cortex, tissue.wall, 50)
-    scene.add(solid, path.min(0) - reach, path.max(0) + reach, tissue, label=label,
-              rough=rng.uniform(0, 0.6))  # fmt: skip
+    scene.add(
+        solid,
+        path.min(0) - reach,
+        path.max(0) + reach,
+        tissue,
+        label=label,
+        rough=rng.uniform(0, 0.6),
+    )
 
 
 def add_limb(scene: Scene, first_label: int = 1) -> int:

@@ -35,7 +35,8 @@ def add_plate(scene: Scene, label: int) -> None:
         at = (*knob_at, -sag)
         out = shapes.smooth_union(out, shapes.ball(p, at, knob), thick)
         if socket:
-            out = shapes.smooth_subtract(out, shapes.ball(p, (*knob_at * 1.2, -sag + knob), knob), 2)
+            cup = shapes.ball(p, (*knob_at * 1.2, -sag + knob), knob)
+            out = shapes.smooth_subtract(out, cup, 2)
         if ridge:
             out = shapes.smooth_union(
                 out, shapes.capsule(p, (*(-knob_at), -sag), at, thick * 0.6), thick
@@ -44,9 +45,14 @@ def add_plate(scene: Scene, label: int) -> None:
             out = shapes.smooth_subtract(out, shapes.ball(p, (0, 0, 0), reach * 0.25), 2)
         return out
 
-    scene.add(solid, center - reach * 1.6, center + reach * 1.6,
-              tissues.spongy_bone(rng) if rng.random() < 0.6 else tissues.thin_bone(rng),
-              label=label, rough=rng.uniform(0, 0.7))  # fmt: skip
+    scene.add(
+        solid,
+        center - reach * 1.6,
+        center + reach * 1.6,
+        tissues.spongy_bone(rng) if rng.random() < 0.6 else tissues.thin_bone(rng),
+        label=label,
+        rough=rng.uniform(0, 0.7),
+    )
 
 
 def add_skull(scene: Scene, label: int) -> None:
@@ -63,8 +69,12 @@ def add_skull(scene: Scene, label: int) -> None:
             out = shapes.smooth_subtract(out, shapes.ball(points, at, radius), 3)
         return out
 
-    scene.add(lambda p: shapes.ellipsoid(p, center, radii - thick), center - radii, center + radii,
-              tissues.soft(rng))  # fmt: skip
+    scene.add(
+        lambda p: shapes.ellipsoid(p, center, radii - thick),
+        center - radii,
+        center + radii,
+        tissues.soft(rng),
+    )
     scene.add(solid, center - radii, center + radii, tissues.thin_bone(rng), label=label, rough=0.5)
 
 

@@ -31,10 +31,18 @@ def smooth_noise(
     rng: np.random.Generator, shape: tuple[int, ...], knots: ArrayLike
 ) -> NDArray[np.float32]:
     """Random field of ``shape``, about unit variance, varying over ``shape / knots`` voxels."""
-    coarse = [max(2, min(int(k), n)) for k, n in zip(np.broadcast_to(knots, len(shape)), shape)]
+    coarse = [
+        max(2, min(int(k), n))
+        for k, n in zip(np.broadcast_to(knots, len(shape)), shape, strict=True)
+    ]
     field_ = rng.standard_normal(coarse).astype(np.float32)
-    return zoom(field_, [n / k for n, k in zip(shape, coarse)], order=1, grid_mode=True,
-                mode="nearest")  # fmt: skip
+    return zoom(
+        field_,
+        [n / k for n, k in zip(shape, coarse, strict=True)],
+        order=1,
+        grid_mode=True,
+        mode="nearest",
+    )
 
 
 @dataclass
@@ -56,8 +64,10 @@ class Scene:
     slack: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
-        axes = [(np.arange(n, dtype=np.float32) - (n - 1) / 2) * s
-                for n, s in zip(self.shape, self.spacing)]  # fmt: skip
+        axes = [
+            (np.arange(n, dtype=np.float32) - (n - 1) / 2) * s
+            for n, s in zip(self.shape, self.spacing, strict=True)
+        ]
         self.axes = axes
         self.points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).astype(np.float32)
         self.hu = np.full(self.shape, -1000, np.float32)
@@ -84,7 +94,9 @@ class Scene:
         """The voxels that can see something between the corners ``lo`` and ``hi`` (3,), in mm."""
         reach = self.slack + 2 * self.voxel
         out = []
-        for axis, a, b in zip(self.axes, np.asarray(lo) - reach, np.asarray(hi) + reach):
+        for axis, a, b in zip(
+            self.axes, np.asarray(lo) - reach, np.asarray(hi) + reach, strict=True
+        ):
             out.append(slice(int(np.searchsorted(axis, a)), int(np.searchsorted(axis, b))))
         return tuple(out)
 

@@ -56,8 +56,9 @@ class VertebraForm:
         ) + waist.astype(p.dtype)
         middle = -(self.depth + self.canal * 0.9)  # y of the canal
         top = self.height * 0.35  # the arch sits on the upper half
-        ring = shapes.cylinder(p, (0, middle, top), self.canal + 2 * self.arch, self.height * 0.75,
-                               2)  # fmt: skip
+        ring = shapes.cylinder(
+            p, (0, middle, top), self.canal + 2 * self.arch, self.height * 0.75, 2
+        )
         back = middle - self.canal - self.arch
         angle = np.deg2rad(self.slope)
         tip = (0, back - self.spinous * np.cos(angle), top - self.spinous * np.sin(angle))
@@ -67,19 +68,34 @@ class VertebraForm:
         q = p.copy()  # both sides at once
         q[..., 0] = np.abs(q[..., 0])
         root = (self.canal + self.arch, middle, top)
-        end = (root[0] + self.transverse, middle - self.lift * self.transverse * 0.7,
-               top + 0.15 * self.transverse)  # fmt: skip
+        end = (
+            root[0] + self.transverse,
+            middle - self.lift * self.transverse * 0.7,
+            top + 0.15 * self.transverse,
+        )
         parts = shapes.smooth_union(
             parts, shapes.capsule(q, root, end, self.arch, self.arch * 0.8), 3
         )
         side = self.canal + self.arch * 0.6
-        upper = shapes.capsule(q, (side, back + 2, top), (side * 1.15, back + 4, self.height * 1.5),
-                               self.facet, self.facet * 0.7)  # fmt: skip
-        lower = shapes.capsule(q, (side, back, top), (side * 0.9, back - 1, -self.height * 1.5),
-                               self.facet, self.facet * 0.7)  # fmt: skip
+        upper = shapes.capsule(
+            q,
+            (side, back + 2, top),
+            (side * 1.15, back + 4, self.height * 1.5),
+            self.facet,
+            self.facet * 0.7,
+        )
+        lower = shapes.capsule(
+            q,
+            (side, back, top),
+            (side * 0.9, back - 1, -self.height * 1.5),
+            self.facet,
+            self.facet * 0.7,
+        )
         parts = shapes.union(parts, upper, lower)
-        parts = np.minimum(parts, shapes.capsule(q, (side, -self.depth * 0.6, top * 1.2),
-                                                 (side, middle, top * 1.2), self.arch * 1.1))  # fmt: skip
+        pedicle = shapes.capsule(
+            q, (side, -self.depth * 0.6, top * 1.2), (side, middle, top * 1.2), self.arch * 1.1
+        )
+        parts = np.minimum(parts, pedicle)
         whole = shapes.smooth_union(body, parts, 3)
         canal = shapes.capsule(p, (0, middle, -200), (0, middle, 200), self.canal)
         return shapes.subtract(whole, canal)
@@ -106,14 +122,28 @@ def add_spine(scene: Scene, first_label: int = 1, *, ribs: bool = False) -> int:
         frame = shapes.rotation(*tilt, turn)
         center = np.array([x, y, z])
         reach = form.reach()
-        scene.add(lambda p: form(shapes.to_local(p, center, frame)), center - reach, center + reach,
-                  tissue, label=label, rough=rng.uniform(0.2, 0.9))  # fmt: skip
+        scene.add(
+            lambda p, c=center, f=frame: form(shapes.to_local(p, c, f)),
+            center - reach,
+            center + reach,
+            tissue,
+            label=label,
+            rough=rng.uniform(0.2, 0.9),
+        )
         label += 1
         middle = center + frame @ np.array([0, 0, form.height + gap / 2])
         scene.add(
-            lambda p: shapes.elliptic_cylinder(shapes.to_local(p, middle, frame), (0, 0, 0),
-                                               (form.width + 1, form.depth + 1), gap / 2 + 1, 1),
-            middle - reach, middle + reach, disc)  # fmt: skip
+            lambda p, m=middle, f=frame: shapes.elliptic_cylinder(
+                shapes.to_local(p, m, f),
+                (0, 0, 0),
+                (form.width + 1, form.depth + 1),
+                gap / 2 + 1,
+                1,
+            ),
+            middle - reach,
+            middle + reach,
+            disc,
+        )
         if ribs:
             label = _add_rib_pair(scene, form, center, frame, label)
         step = frame @ np.array([0, 0, pitch])
@@ -137,10 +167,16 @@ def _add_rib_pair(
     for sign in (-1, 1):
         angles = np.linspace(-0.45, -0.45 + share * 2.7, 9)
         across = sign * (spread * np.sin(angles + 0.45) * 1.0 + form.width * 0.7)
-        along = depth * (np.cos(0.45) - np.cos(angles + 0.45 - 0.45)) - form.canal - form.depth * 0.4
+        along = depth * (np.cos(0.45) - np.cos(angles)) - form.canal - form.depth * 0.4
         path = np.column_stack([across, along, -drop * np.abs(across) * (0.3 + 0.7 * share)])
         path = center + path @ frame.T
-        scene.add(lambda p: shapes.band(p, path, thick, wide, (0, 0.2, 1)), path.min(0) - wide,
-                  path.max(0) + wide, tissue, label=label, rough=rng.uniform(0, 0.3))  # fmt: skip
+        scene.add(
+            lambda p, way=path: shapes.band(p, way, thick, wide, (0, 0.2, 1)),
+            path.min(0) - wide,
+            path.max(0) + wide,
+            tissue,
+            label=label,
+            rough=rng.uniform(0, 0.3),
+        )
         label += 1
     return label

@@ -17,8 +17,9 @@ def spongy_bone(rng: np.random.Generator) -> Tissue:
 
 def hollow_bone(rng: np.random.Generator) -> Tissue:
     """A thick cortex around fatty marrow: shafts of long bones."""
-    return Tissue(rng.uniform(-90, 120), rng.uniform(700, 1600), rng.uniform(1.5, 7),
-                  rng.uniform(2, 40))  # fmt: skip
+    return Tissue(
+        rng.uniform(-90, 120), rng.uniform(700, 1600), rng.uniform(1.5, 7), rng.uniform(2, 40)
+    )
 
 
 def thin_bone(rng: np.random.Generator) -> Tissue:

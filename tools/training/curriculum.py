@@ -14,6 +14,7 @@ class Phase:
         steps: optimiser steps.
         lr: learning rate at the first and at the last step, linear in between.
         batch: sequences per step.
+        objects: sequences that share a crop, each with another object of it.
         tracked: slices propagated in a row per sequence (gradients run through all of them).
         slices: fewest and most slices an object is cut into.
         prompts: chances of 1, 2, 3, … prompted slices.
@@ -27,6 +28,7 @@ class Phase:
     steps: int
     lr: tuple[float, float]
     batch: int = 12
+    objects: int = 3
     tracked: int = 2
     slices: tuple[int, int] = (8, 40)
     prompts: tuple[float, ...] = (0.34, 0.33, 0.33)
@@ -36,14 +38,23 @@ class Phase:
     image_size: int = 128
 
 
-WARM_UP = 300
+WARM_UP = 200
 
 CURRICULUM: tuple[Phase, ...] = (
-    Phase("short", 1000, (3e-4, 3e-4), batch=12, tracked=2, prompts=(0.8, 0.1, 0.1), policies=0.2,
-          masks=0.9, easy=0.8),
-    Phase("long", 3000, (3e-4, 3e-4), batch=10, tracked=3, prompts=(0.2, 0.2, 0.5, 0.1), easy=0.2),
-    Phase("settle", 2500, (3e-4, 1e-5), batch=10, tracked=4, prompts=(0.15, 0.15, 0.55, 0.15)),
-)  # fmt: skip
+    Phase(
+        "short",
+        800,
+        (3e-4, 3e-4),
+        batch=24,
+        tracked=2,
+        prompts=(0.8, 0.1, 0.1),
+        policies=0.2,
+        masks=0.95,
+        easy=0.8,
+    ),
+    Phase("long", 2000, (3e-4, 3e-4), batch=18, tracked=3, prompts=(0.2, 0.2, 0.5, 0.1), easy=0.2),
+    Phase("settle", 1500, (3e-4, 1e-5), batch=18, tracked=4, prompts=(0.15, 0.15, 0.55, 0.15)),
+)
 
 
 def phase_at(step: int, curriculum: tuple[Phase, ...] = CURRICULUM) -> tuple[Phase, int]:

@@ -57,6 +57,11 @@ def frame_loss(
         dice = 2 * chosen / (1 + chosen)
         shown = float((dice * there).sum() / there.sum().clamp(min=1))
         right = float(((scores[:, 0] > 0) == there).float().mean())
-    figures = {"mask": mask.item(), "iou": guess.item(), "score": score.item(), "dice": shown,
-               "score_right": right}  # fmt: skip
+    figures = {
+        "mask": mask.item(),
+        "iou": guess.item(),
+        "score": score.item(),
+        "dice": shown,
+        "score_right": right,
+    }
     return mask + guess + 0.5 * score, figures

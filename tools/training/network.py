@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -9,8 +11,9 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
+from torch.nn import functional
 
-from tools.training.timeline import RECENT, Memory, Timeline
+from tools.training.timeline import Memory, Timeline
 
 CONFIG = Path(__file__).parents[2] / "apps" / "sam2_ct" / "model" / "sam2_ct_builtin.yaml"
 
@@ -35,15 +38,28 @@ class TrainableSAM2(SAM2Base):
         return self
 
     def _prepare_memory_conditioned_features(
-        self, frame_idx, is_init_cond_frame, current_vision_feats, current_vision_pos_embeds,
-        feat_sizes, output_dict, num_frames, track_in_reverse=False,
-    ):  # fmt: skip
+        self,
+        frame_idx,
+        is_init_cond_frame,
+        current_vision_feats,
+        current_vision_pos_embeds,
+        feat_sizes,
+        output_dict,
+        num_frames,
+        track_in_reverse=False,
+    ):
         """As the base class, except that `memory` chooses the slices and their rows."""
         if is_init_cond_frame:
             return super()._prepare_memory_conditioned_features(
-                frame_idx, True, current_vision_feats, current_vision_pos_embeds, feat_sizes,
-                output_dict, num_frames, track_in_reverse,
-            )  # fmt: skip
+                frame_idx,
+                True,
+                current_vision_feats,
+                current_vision_pos_embeds,
+                feat_sizes,
+                output_dict,
+                num_frames,
+                track_in_reverse,
+            )
         batch = current_vision_feats[-1].size(1)
         height, width = feat_sizes[-1]
         prompted, recent = output_dict["cond_frame_outputs"], output_dict["non_cond_frame_outputs"]
@@ -61,7 +77,9 @@ class TrainableSAM2(SAM2Base):
         limit = min(num_frames, self.max_obj_ptrs_in_encoder)
         pointers = [(frame_idx - c, prompted[c]["obj_ptr"]) for c in chosen if c <= frame_idx]
         pointers += [
-            (d, recent[frame_idx - d]["obj_ptr"]) for d in range(1, limit) if frame_idx - d in recent
+            (d, recent[frame_idx - d]["obj_ptr"])
+            for d in range(1, limit)
+            if frame_idx - d in recent
         ]
         count = 0
         if pointers:
@@ -75,10 +93,34 @@ class TrainableSAM2(SAM2Base):
             positions.append(code.repeat_interleave(pieces, dim=0))
             count = features[-1].shape[0]
         fused = self.memory_attention(
-            curr=current_vision_feats, curr_pos=current_vision_pos_embeds,
-            memory=torch.cat(features), memory_pos=torch.cat(positions), num_obj_ptr_tokens=count,
-        )  # fmt: skip
+            curr=current_vision_feats,
+            curr_pos=current_vision_pos_embeds,
+            memory=torch.cat(features),
+            memory_pos=torch.cat(positions),
+            num_obj_ptr_tokens=count,
+        )
         return fused.permute(1, 2, 0).view(batch, self.hidden_dim, height, width)
+
+
+@contextmanager
+def full_precision_attention() -> Iterator[None]:
+    """Attention in float32 within bfloat16 autocast.
+
+    The backward pass of CPU attention in bfloat16 takes twice as long where the processor has no
+    matrix unit (AMX), which is a quarter of a training step.
+    """
+    stock = functional.scaled_dot_product_attention
+
+    def attend(query, key, value, **options):
+        with torch.autocast(query.device.type, enabled=False):
+            out = stock(query.float(), key.float(), value.float(), **options)
+        return out.to(query.dtype)
+
+    functional.scaled_dot_product_attention = attend
+    try:
+        yield
+    finally:
+        functional.scaled_dot_product_attention = stock
 
 
 def build(
@@ -104,7 +146,7 @@ def blur_masks(masks: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         return masks
     width = int(torch.randint(1, 4, (), generator=generator)) * 2 + 1
     level = 0.25 + 0.5 * float(torch.rand((), generator=generator))
-    soft = torch.nn.functional.avg_pool2d(masks, width, stride=1, padding=width // 2)
+    soft = functional.avg_pool2d(masks, width, stride=1, padding=width // 2)
     moved = (soft > level).float()
     shift = [int(v) for v in torch.randint(-2, 3, (2,), generator=generator)]
     moved = torch.roll(moved, shift, dims=(2, 3))
@@ -121,6 +163,8 @@ def simulate_prompt(
     for k in range(number):
         mask = masks[k, 0]
         inside = mask.nonzero().flip(1).float()
+        if len(inside) == 0:  # a neighbour that is not on this slice: anything will do
+            inside = torch.full((1, 2), size / 2)
         if kind == "box":
             low, high = inside.min(0).values, inside.max(0).values + 1
             wobble = (torch.rand((2, 2), generator=generator) - 0.5) * 0.1
@@ -130,11 +174,11 @@ def simulate_prompt(
             labels.append(torch.tensor([2, 3], dtype=torch.int32))
             continue
         # The deepest point of the mask comes first, as a person clicks.
-        depth = torch.nn.functional.avg_pool2d(masks[k : k + 1], 9, stride=1, padding=4)[0, 0] * mask
+        depth = functional.avg_pool2d(masks[k : k + 1], 9, stride=1, padding=4)[0, 0] * mask
         first = int(depth.argmax())
         points = [torch.tensor([first % size, first // size]).float()]
         signs = [1]
-        near = torch.nn.functional.max_pool2d(masks[k : k + 1], 21, stride=1, padding=10)[0, 0]
+        near = functional.max_pool2d(masks[k : k + 1], 21, stride=1, padding=10)[0, 0]
         around = ((near > 0) & (mask == 0)).nonzero().flip(1).float()
         for _ in range(clicks - 1):
             positive = bool(torch.rand((), generator=generator) < 0.5) or len(around) == 0
@@ -171,8 +215,8 @@ def run_sequence(
 
     Args:
         model: the network.
-        images: (F, B, 3, S, S), frames in the order of ``timeline.frames``.
-        masks: (F, B, 1, S, S).
+        images: (F, G, 3, S, S), frames in the order of ``timeline.frames``.
+        masks: (F, B, 1, S, S); B / G objects for each of the G crops.
         timeline: what to prompt, to remember and to track.
         prompt: "mask", "points" or "box".
         generator: draws history masks and clicks.
@@ -181,10 +225,13 @@ def run_sequence(
         The decoder's outputs (mask logits (N, M, S/4, S/4), IoU (N, M), tokens, object score
         (N, 1)) of the prompted frames and of the tracked frames, frame by frame.
     """
-    batch = images.shape[1]
+    batch = masks.shape[1]
     model.memory = timeline.memory
     encoded = model.forward_image(images.flatten(0, 1))
     _, features, positions, sizes = model._prepare_backbone_features(encoded)
+    objects = batch // images.shape[1]
+    features = [f.repeat_interleave(objects, dim=1) for f in features]
+    positions = [p.repeat_interleave(objects, dim=1) for p in positions]
     prompted, history = len(timeline.prompted), len(timeline.history)
 
     def step(frame: int, first: int, last: int, **prompts) -> Frame:
@@ -222,4 +269,4 @@ def run_sequence(
         out = step(frame, at, at + 1)
         memory["non_cond_frame_outputs"][frame] = part(out, 0, batch)
         on_tracked.append(model.decoded)
-    return on_prompted, tuple(torch.cat(v) for v in zip(*on_tracked))
+    return on_prompted, tuple(torch.cat(v) for v in zip(*on_tracked, strict=True))

@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
-from torch.utils.data import Dataset
 
 from tools.training.curriculum import CURRICULUM, Phase, phase_at
 from tools.training.timeline import Timeline, draw_timeline
@@ -56,8 +55,8 @@ class Batch:
     """What one training step sees; F frames in the order of ``timeline.frames``.
 
     Attributes:
-        images: (F, B, 3, S, S) float32, normalised.
-        masks: (F, B, 1, S, S) float32, 0 or 1.
+        images: (F, G, 3, S, S) float32, normalised.
+        masks: (F, B, 1, S, S) float32, 0 or 1; B / G objects of the first crop, then of the next.
         timeline: shared by the batch.
         prompt: "mask", "points" or "box".
     """
@@ -106,10 +105,32 @@ def crop_box(
     return out[0], out[1], out[2], out[3]
 
 
+def square(
+    rng: np.random.Generator, shape: tuple[int, ...], spacing: NDArray[np.float64]
+) -> tuple[int, int]:
+    """Rows and columns to append so that (rows, columns) are square in mm, as in the engine.
+
+    One time in five the picture is left stretched.
+    """
+    if rng.random() < 0.2:
+        return 0, 0
+    side = max(n * s for n, s in zip(shape, spacing, strict=True))
+    bottom, right = (max(0, round(side / s) - n) for n, s in zip(shape, spacing, strict=True))
+    return bottom, right
+
+
 def cut(
-    rng: np.random.Generator, volume: Volume, timeline: Timeline, size: int
+    rng: np.random.Generator, volume: Volume, timeline: Timeline, size: int, objects: int
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """(F, S, S) image in [0, 1] and (F, S, S) mask of a random object along a random axis."""
+    """One crop along a random axis, with masks of several objects in it.
+
+    The crop and the slices are those of one random object; the others are neighbours that lie in
+    them. Equal pictures with unequal masks teach to follow the prompt, not the brightest thing.
+
+    Returns:
+        (F, S, S) image in [0, 1] and (F, K, S, S) masks of K = ``objects`` objects (repeated if
+        there are fewer), or None if the draw does not work out.
+    """
     axis = 2 if rng.random() < 0.7 else int(rng.integers(0, 2))
     fit = [k for k, b in volume.boxes.items() if b[axis].stop - b[axis].start >= FEWEST_SLICES]
     if not fit:
@@ -117,59 +138,76 @@ def cut(
     label = int(rng.choice(fit))
     first, last = volume.boxes[label][axis].start, volume.boxes[label][axis].stop - 1
     hu, labels = np.moveaxis(volume.hu, axis, 0), np.moveaxis(volume.labels, axis, 0)
-    spacing = np.delete(volume.spacing, axis)
     frames = np.array(timeline.frames, dtype=float)
     if rng.random() < 0.5:
         frames = timeline.length - 1 - frames
     depth = first + frames * (last - first) / max(1, timeline.length - 1)
+    prompted = len(timeline.prompted)
     if rng.random() < 0.5:  # a whole box as in evaluation, or only what is prompted
         seen = labels[first : last + 1] == label
     else:
-        seen = labels[np.clip(np.round(depth[: len(timeline.prompted)]), first, last).astype(int)]
-        seen = seen == label
+        seen = labels[np.clip(np.round(depth[:prompted]), first, last).astype(int)] == label
     seen = seen.any(axis=0)
     if not seen.any():
         return None
-    r0, r1, c0, c1 = crop_box(rng, seen, spacing)
+    r0, r1, c0, c1 = crop_box(rng, seen, np.delete(volume.spacing, axis))
     below = np.clip(np.floor(depth), 0, len(hu) - 1).astype(int)
     above = np.clip(below + 1, 0, len(hu) - 1)
     share = np.clip(depth - below, 0, 1)
     if last - first + 1 > timeline.length and rng.random() < 0.7:
         share = np.round(share)  # a real scan has its slices; it does not mix them
     w = share[:, None, None].astype(np.float32)
-    picture = hu[below, r0:r1, c0:c1] * (1 - w) + hu[above, r0:r1, c0:c1] * w
-    mask = (labels[below, r0:r1, c0:c1] == label) * (1 - w) + (
-        labels[above, r0:r1, c0:c1] == label
-    ) * w
     outside = (depth < -0.5) | (depth > len(hu) - 0.5)
-    picture[outside], mask[outside] = -1000, 0
-    if not (mask[: len(timeline.prompted)] >= 0.5).any(axis=(1, 2)).all():
+
+    picture = hu[below, r0:r1, c0:c1] * (1 - w) + hu[above, r0:r1, c0:c1] * w
+    picture[outside] = -1000
+    lower, upper = labels[below, r0:r1, c0:c1], labels[above, r0:r1, c0:c1]
+
+    def mask_of(number: int) -> NDArray[np.float32]:
+        mask = (lower == number) * (1 - w) + (upper == number) * w
+        mask[outside] = 0
+        return mask
+
+    masks = [mask_of(label)]
+    if not (masks[0][:prompted] >= 0.5).any(axis=(1, 2)).all():
         return None
+    present = np.bincount(lower[:prompted].ravel(), minlength=256)
+    others = [k for k in volume.boxes if k != label and present[k] >= 6]
+    rng.shuffle(others)
+    for other in others[: objects - 1]:
+        mask = mask_of(other)
+        if (mask[:prompted] >= 0.5).any():
+            masks.append(mask)
+    masks += [masks[k % len(masks)] for k in range(objects - len(masks))]
+
     image = intensity(rng, torch.from_numpy(picture))
-    target = torch.from_numpy(mask.astype(np.float32))
-    height, width = image.shape[1:]
-    if rng.random() < 0.8:  # the engine pads to a square; the rest is stretched
-        side = max(height, width)
-        top, left = (side - height) // 2, (side - width) // 2
-        if rng.random() < 0.5:
-            top = left = 0
-        pad = (left, side - width - left, top, side - height - top)
-        image, target = F.pad(image, pad), F.pad(target, pad)
-    image = F.interpolate(image[:, None], (size, size), mode="bilinear", antialias=True)[:, 0]
-    target = F.interpolate(target[:, None], (size, size), mode="bilinear", antialias=True)[:, 0]
-    turns, mirror = int(rng.integers(4)), rng.random() < 0.5
-    image, target = (torch.rot90(v, turns, (1, 2)) for v in (image, target))
-    if mirror:
-        image, target = image.flip(2), target.flip(2)
-    return image.clamp(0, 1), (target >= 0.5).float()
+    target = torch.from_numpy(np.stack(masks, axis=1).astype(np.float32))
+    bottom, right = square(rng, image.shape[1:], np.delete(volume.spacing, axis))
+    image, target = F.pad(image, (0, right, 0, bottom)), F.pad(target, (0, right, 0, bottom))
+    both = torch.cat([image[:, None], target], dim=1)
+    both = F.interpolate(both, (size, size), mode="bilinear", antialias=True)
+    both = torch.rot90(both, int(rng.integers(4)), (2, 3))
+    if rng.random() < 0.5:
+        both = both.flip(3)
+    return both[:, 0].clamp(0, 1), (both[:, 1:] >= 0.5).float()
 
 
-class Sequences(Dataset):
-    """Step number → `Batch`. A step's batch depends on the seed and the step only."""
+class Sequences:
+    """Step number → `Batch`, or one of ``processes`` parts of it that share its timeline.
+
+    What comes depends on the seed, the step, ``rank`` and ``processes`` only.
+    """
 
     def __init__(
-        self, paths: list[Path], seed: int, curriculum: tuple[Phase, ...] = CURRICULUM
+        self,
+        paths: list[Path],
+        seed: int,
+        curriculum: tuple[Phase, ...] = CURRICULUM,
+        *,
+        rank: int = 0,
+        processes: int = 1,
     ) -> None:
+        self.rank, self.processes = rank, processes
         self.paths = paths
         self.seed = seed
         self.curriculum = curriculum
@@ -190,12 +228,13 @@ class Sequences(Dataset):
         rng = np.random.default_rng([self.seed, step])
         timeline = draw_timeline(rng, phase)
         prompt = "mask" if rng.random() < phase.masks else str(rng.choice(["points", "box"]))
+        rng = np.random.default_rng([self.seed, step, self.rank])
         pairs = []
-        while len(pairs) < phase.batch:
+        while len(pairs) < max(1, phase.batch // phase.objects // self.processes):
             volume = self.volume(int(rng.integers(len(self.paths))))
-            pair = cut(rng, volume, timeline, phase.image_size)
+            pair = cut(rng, volume, timeline, phase.image_size, phase.objects)
             if pair is not None:
                 pairs.append(pair)
         images = torch.stack([p[0] for p in pairs], dim=1)[:, :, None]
-        masks = torch.stack([p[1] for p in pairs], dim=1)[:, :, None]
+        masks = torch.stack([p[1] for p in pairs], dim=1).flatten(1, 2)[:, :, None]
         return Batch((images - MEAN) / STD, masks, timeline, prompt)

@@ -39,9 +39,7 @@ class Memory:
             return [(t - 1 - row, row) for row in range(self.number)]
         if self.kind == "stride":
             newest = ((t - 2) // self.number) * self.number
-            return [(t - 1, 0)] + [
-                (newest - self.number * k, k + 1) for k in range(RECENT - 1)
-            ]
+            return [(t - 1, 0)] + [(newest - self.number * k, k + 1) for k in range(RECENT - 1)]
         return [(t - 1 - row, row) for row in range(RECENT)]
 
     def conditioning(self, t: int, prompted: tuple[int, ...], length: int) -> list[int]:
@@ -97,7 +95,7 @@ def draw_timeline(rng: np.random.Generator, phase: Phase) -> Timeline:
     else:
         if rng.random() < 0.7:  # middle, first and last, first-middle-last, uniform
             ends = np.linspace(0, length - 1, count) if count > 1 else [(length - 1) / 2]
-            chosen = {int(round(v)) for v in ends}
+            chosen = {round(v) for v in ends}
         else:
             chosen = {int(v) for v in rng.integers(0, length, count)}
         prompted = tuple(sorted(chosen))
@@ -112,7 +110,5 @@ def draw_timeline(rng: np.random.Generator, phase: Phase) -> Timeline:
         t += 1
     memory = draw_memory(rng, phase.policies)
     wanted = {f for t in tracked for f, _ in memory.recents(t)}
-    history = tuple(
-        sorted(f for f in wanted if prompted[0] < f < tracked[0] and f not in prompted)
-    )
+    history = tuple(sorted(f for f in wanted if prompted[0] < f < tracked[0] and f not in prompted))
     return Timeline(length, prompted, history, tuple(tracked), memory)

@@ -13,6 +13,15 @@ from lib.prompts.types import Mask, PromptSet
 SLICES = 24
 
 
+@pytest.fixture(scope="package", autouse=True)
+def one_thread():
+    """The network is too small to share out: threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def see_objects(predictor):
     """Random weights would call the object absent everywhere, and comparisons would be of blanks."""
     head = predictor.sam_mask_decoder.pred_obj_score_head

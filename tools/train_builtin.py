@@ -25,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tools.phantoms.generate import generate
 from tools.training.curriculum import CURRICULUM, Phase, learning_rate, phase_at, total_steps
+from tools.training.export import export
 from tools.training.losses import frame_loss
 from tools.training.network import (
-    TrainableSAM2,
     build,
     full_precision_attention,
     run_sequence,
@@ -172,11 +172,11 @@ class Trainer:
         self.step = state["step"]
 
 
-def averaged(trainer: Trainer) -> TrainableSAM2:
-    """The averaged network: what is validated and shipped."""
-    model = build(trainer.model.image_size, trainer.device)
-    model.load_state_dict(trainer.average)
-    return model
+def ship(state: Path, target: Path) -> str:
+    """Writes the averaged weights of a saved run as the checkpoint that ships; its SHA-256."""
+    saved = torch.load(state, map_location="cpu", weights_only=True)
+    about = {"made by": "tools/train_builtin.py", "steps": str(saved["step"])}
+    return export(saved["average"], target, about)
 
 
 def arguments() -> argparse.Namespace:
@@ -196,6 +196,9 @@ def arguments() -> argparse.Namespace:
         type=int,
         default=2,
         help="share the batch among so many (on a CPU: one thread each)",
+    )
+    parser.add_argument(
+        "--ship", type=Path, help="train nothing: write OUTPUT/last.pt to this file"
     )
     args = parser.parse_args()
     if args.device == "auto":
@@ -242,6 +245,9 @@ def train(rank: int, args: argparse.Namespace, paths: list[Path]) -> None:
 def main() -> int:
     """Runs the schedule."""
     args = arguments()
+    if args.ship:
+        print(ship(args.output / "last.pt", args.ship))
+        return 0
     args.output.mkdir(parents=True, exist_ok=True)
     (args.output / "rendezvous").unlink(missing_ok=True)
     cache = args.cache or args.output / "phantoms"

@@ -1,0 +1,115 @@
+"""Training: batches that depend on seed and step only, steps that learn, runs that resume."""
+
+import numpy as np
+import pytest
+import torch
+
+from tools.train_builtin import Trainer, write_phantom
+from tools.training.curriculum import CURRICULUM, Phase, learning_rate, phase_at, total_steps
+from tools.training.losses import frame_loss, iou
+from tools.training.sequences import Sequences
+from tools.training.timeline import Memory, draw_timeline
+
+TINY = (
+    Phase("tiny", 3, (1e-4, 1e-4), batch=2, objects=2, tracked=1, slices=(8, 10), image_size=64),
+)
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("phantoms")
+    return [write_phantom(seed, folder) for seed in (3, 7)]
+
+
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_the_schedule_is_found_by_step():
+    assert phase_at(0) == (CURRICULUM[0], 0)
+    assert phase_at(CURRICULUM[0].steps) == (CURRICULUM[1], 0)
+    assert phase_at(total_steps() - 1)[0] is CURRICULUM[-1]
+    with pytest.raises(IndexError):
+        phase_at(total_steps())
+    assert learning_rate(0) < learning_rate(100)
+    assert learning_rate(total_steps() - 1) < learning_rate(1000)
+
+
+@pytest.mark.parametrize("phase", CURRICULUM, ids=lambda p: p.name)
+def test_timelines_are_sound(phase):
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        line = draw_timeline(rng, phase)
+        assert 1 <= len(line.tracked) <= phase.tracked
+        assert len(set(line.frames)) == len(line.frames)
+        assert all(0 <= t < line.length for t in line.prompted)
+        assert all(line.prompted[0] < t < line.tracked[0] for t in line.history)
+
+
+def test_memories_agree_with_the_engine():
+    from lib.propagation.policy import Query, parse_policy
+
+    for text, memory in {
+        "baseline": Memory(),
+        "is": Memory("is"),
+        "is+sps": Memory("is", reach=0.3),
+        "sliced3": Memory("sliced", 3),
+        "stride4": Memory("stride", 4),
+    }.items():
+        query = Query(20, 24, False, (0, 12, 23), {t: 1.0 for t in range(20) if t not in (0, 12)})
+        plan = parse_policy(text).plan(query)
+        ours = [(t, r) for t, r in memory.recents(20) if t in query.tracked]
+        assert sorted(ours) == sorted((m.slice, m.row) for m in plan.memories if not m.conditioning)
+        kept = memory.conditioning(20, (0, 12, 23), 24)
+        assert kept == [m.slice for m in plan.memories if m.conditioning]
+
+
+def test_a_batch_depends_on_seed_and_step_only(paths):
+    first, again = (Sequences(paths, 5, TINY)[1] for _ in range(2))
+    assert first.timeline == again.timeline
+    assert torch.equal(first.images, again.images)
+    assert torch.equal(first.masks, again.masks)
+    frames = len(first.timeline.frames)
+    assert first.images.shape == (frames, 1, 3, 64, 64)
+    assert first.masks.shape == (frames, 2, 1, 64, 64)
+    assert set(first.masks.unique().tolist()) <= {0.0, 1.0}
+    assert first.masks[0, 0].any()  # the prompted slice shows the object
+    assert not torch.equal(first.images, Sequences(paths, 6, TINY)[1].images[:frames])
+
+
+def test_losses_reward_the_right_mask():
+    target = torch.zeros(2, 1, 32, 32)
+    target[0, :, 8:24, 8:24] = 1  # the second slice does not show the object
+    right = torch.nn.functional.avg_pool2d(target, 4) * 20 - 10
+    wrong = -right
+    candidates = torch.cat([right, wrong, wrong], dim=1)
+    truth = iou(torch.nn.functional.interpolate(candidates, 32), target)
+    assert truth[0].tolist() == pytest.approx([1, 0, 0], abs=0.02)
+    scores = torch.tensor([[5.0], [-5.0]])
+    good, figures = frame_loss(candidates, truth, scores, target)
+    bad, _ = frame_loss(wrong.expand(-1, 3, -1, -1), truth, -scores, target)
+    assert good < bad
+    assert figures["dice"] == pytest.approx(1, abs=0.02)
+    assert figures["score_right"] == 1
+
+
+def test_a_resumed_run_equals_an_unbroken_one(paths, tmp_path, one_thread):
+    data = Sequences(paths, 5, TINY)
+    unbroken = Trainer("cpu", TINY)
+    figures = [unbroken.train_step(data[step]) for step in range(2)]
+    assert all(np.isfinite(f["loss"]) for f in figures)
+
+    first = Trainer("cpu", TINY)
+    first.train_step(data[0])
+    first.save(tmp_path / "last.pt")
+    second = Trainer("cpu", TINY)
+    second.load(tmp_path / "last.pt")
+    second.train_step(data[1])
+    assert second.step == unbroken.step == 2
+    for key, value in unbroken.model.state_dict().items():
+        assert torch.equal(value, second.model.state_dict()[key]), key
+        assert torch.equal(unbroken.average[key], second.average[key]), key

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 from monai.config import KeysCollection
-from monai.transforms import MapTransform, SpatialCrop
+from monai.transforms import Crop, InvertibleTransform, MapTransform
 
 from lib.errors import BadInput
 from lib.geometry import Axis, Bounds, Grid
@@ -72,12 +72,13 @@ def _has_extent(prompts: PromptSet, dim: int) -> bool:
     return bool(drawn) and clicked <= drawn
 
 
-class CropToPromptsd(MapTransform):
+class CropToPromptsd(MapTransform, InvertibleTransform):
     """Crop (1, X, Y, Z) images to `crop_box` and move the prompts along.
 
     `data[prompts_key]` may lie on any grid of whole voxels related to the image (the file's, say)
     and becomes a `PromptSet` on exactly the cropped grid. `data[roi_key]`, optional, is a pair of
-    bounds on the grid of the prompts, and moves too. The crop is MONAI's and can be inverted.
+    bounds on the grid of the prompts, and moves too. `inverse` pads the
+    images with 0 to what they were.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class CropToPromptsd(MapTransform):
         margin_mm: float = 16.0,
     ) -> None:
         super().__init__(keys)
+        self.cropper = Crop()
         self.prompts_key = prompts_key
         self.roi_key = roi_key
         self.axes = tuple(axes)
@@ -110,11 +112,18 @@ class CropToPromptsd(MapTransform):
                 margin_fraction=self.margin_fraction,
                 margin_mm=self.margin_mm,
             )
-            crop = SpatialCrop(roi_start=start.tolist(), roi_end=stop.tolist())
-            out[key] = crop(out[key]).clone()  # a view would keep the whole volume in memory
+            slices = self.cropper.compute_slices(roi_start=start.tolist(), roi_end=stop.tolist())
+            # a view would keep the whole volume in memory
+            out[key] = self.cropper(out[key], slices).clone()
             out[self.prompts_key] = prompts.on(grid_of(out[key]))
             if roi is not None:
                 out[self.roi_key] = move_bounds(roi, prompts.grid, grid_of(out[key]))
+        return out
+
+    def inverse(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
+        out = dict(data)
+        for key in self.key_iterator(out):
+            out[key] = self.cropper.inverse(out[key])
         return out
 
 

@@ -7,10 +7,13 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 
 import nibabel as nib
+import nrrd
 import numpy as np
+import pydicom
 from monai.config import KeysCollection
-from monai.data import ImageReader, ITKReader, MetaTensor, NibabelReader
+from monai.data import ImageReader, ITKReader, MetaTensor, NibabelReader, NrrdReader
 from monai.transforms import MapTransform
+from monai.utils import SpaceKeys
 
 from lib.errors import BadInput
 from lib.geometry import Grid
@@ -19,13 +22,27 @@ from lib.transforms.dicom import series_files
 NIFTI = (".nii", ".nii.gz")
 NRRD = (".nrrd", ".nhdr")
 
-# what nibabel, gzip and ITK raise on a damaged or foreign file
+_TO_RAS = {
+    "left-posterior-superior": (-1.0, -1.0, 1.0),
+    "lps": (-1.0, -1.0, 1.0),
+    "right-anterior-superior": (1.0, 1.0, 1.0),
+    "ras": (1.0, 1.0, 1.0),
+    "left-anterior-superior": (-1.0, 1.0, 1.0),
+    "las": (-1.0, 1.0, 1.0),
+}
+
+# what nibabel, gzip, pynrrd and ITK raise on a damaged or foreign file
 _UNREADABLE = (
     OSError,
     EOFError,
     ValueError,
     RuntimeError,
+    KeyError,
+    TypeError,
+    StopIteration,
     zlib.error,
+    nrrd.NRRDError,
+    pydicom.errors.InvalidDicomError,
     nib.filebasedimages.ImageFileError,
     nib.spatialimages.HeaderDataError,
 )
@@ -130,6 +147,38 @@ class _FilesReader(ITKReader):
         return itk.imread(names if len(names) > 1 else names[0])
 
 
+class _NrrdReader(NrrdReader):
+    """MONAI's reader, for every space that NRRD knows and for headers without one.
+
+    pynrrd instead of ITK: importing ITK costs more seconds than most volumes.
+    """
+
+    def get_data(self, img) -> tuple[np.ndarray, dict]:
+        header = img.header
+        space = str(header.get("space", "left-posterior-superior")).lower()
+        if space not in _TO_RAS:
+            raise ValueError(f"its space is {space}, not one of {', '.join(_TO_RAS)}")
+        warnings = []
+        directions = header.get("space directions")
+        if directions is None:
+            spacings = header.get("spacings", np.ones(img.array.ndim))
+            directions = np.diag(np.nan_to_num(np.asarray(spacings, dtype=float), nan=1.0)[:3])
+            warnings.append(
+                "the NRRD header does not say how it lies in space; left and right are a guess"
+            )
+        affine = np.eye(4)
+        if img.array.ndim == 3:  # other numbers of dimensions are turned down by the caller
+            affine[:3, :3] = np.asarray(directions, dtype=float).T
+            affine[:3, 3] = header.get("space origin", np.zeros(3))
+        affine = np.diag([*_TO_RAS[space], 1.0]) @ affine
+        return img.array, {
+            "affine": affine,
+            "original_affine": affine.copy(),
+            "space": SpaceKeys.RAS,
+            "warnings": warnings,
+        }
+
+
 def _read(path: Path) -> tuple[np.ndarray, dict]:
     """Voxels and MONAI meta data (`affine` in RAS+, `warnings`) of a file or folder."""
     name = path.name.lower()
@@ -144,7 +193,7 @@ def _read(path: Path) -> tuple[np.ndarray, dict]:
     elif name.endswith(NIFTI):
         reader = NibabelReader()
     elif name.endswith(NRRD):
-        reader = ITKReader()
+        reader = _NrrdReader()
     elif name.endswith((".dcm", ".dicom", ".ima")):
         source, reader = [path], _FilesReader()
     else:
@@ -160,7 +209,7 @@ def _read(path: Path) -> tuple[np.ndarray, dict]:
         warnings.append(
             f"{path.name} does not say how it lies in space; left and right are a guess"
         )
-    meta["warnings"] = warnings
+    meta["warnings"] = [*warnings, *meta.get("warnings", ())]
     return array, meta
 
 

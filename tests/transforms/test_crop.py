@@ -1,0 +1,170 @@
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from lib.errors import BadInput
+from lib.geometry import Axis, Grid
+from lib.prompts.types import Box, Mask, Points, PromptSet, in_plane_dims
+from lib.transforms.crop import CropToPromptsd, crop_box, move_bounds
+from lib.transforms.load import grid_of
+from tests.geometry.grids import affine_of
+
+SHAPE = (200, 180, 60)
+GRID = Grid(SHAPE, affine_of("RAS", (1, 1, 4)))
+ALL = (Axis.AXIAL, Axis.CORONAL, Axis.SAGITTAL)
+
+
+def painted(axis, index, low, high, object_id=1, grid=GRID) -> Mask:
+    """A filled rectangle, both corners inclusive."""
+    mask = np.zeros([grid.shape[d] for d in in_plane_dims(grid, axis)], bool)
+    mask[low[0] : high[0] + 1, low[1] : high[1] + 1] = True
+    return Mask(axis, index, object_id, mask)
+
+
+def click(index, at, object_id=1, background=()) -> Points:
+    return Points(
+        Axis.AXIAL, index, object_id, np.array([at], float), np.reshape(background, (-1, 2))
+    )
+
+
+def box_of(*prompts, axes=(Axis.AXIAL,), **options):
+    start, stop = crop_box(PromptSet(GRID, prompts), axes, **options)
+    return list(zip(start.tolist(), stop.tolist(), strict=True))
+
+
+def test_margin_is_a_quarter_of_the_extent_or_16_mm():
+    # 100 voxels wide: a quarter is 25; 20 high: 16 mm is more than 5
+    assert box_of(painted(Axis.AXIAL, 7, (50, 60), (149, 79))) == [(25, 175), (44, 96), (0, 60)]
+
+
+def test_margin_in_mm_counts_voxels_of_that_dimension():
+    cropped = box_of(painted(Axis.CORONAL, 90, (50, 20), (149, 29)), axes=(Axis.CORONAL,))
+    assert cropped == [(25, 175), (0, 180), (16, 34)]  # 16 mm are four slices of 4 mm
+
+
+def test_margins_are_options():
+    prompt = painted(Axis.AXIAL, 7, (50, 60), (149, 79))
+    assert box_of(prompt, margin_fraction=0, margin_mm=0)[:2] == [(50, 150), (60, 80)]
+    assert box_of(prompt, margin_fraction=0.1, margin_mm=3.2)[:2] == [(40, 160), (56, 84)]
+
+
+def test_clipped_to_the_volume():
+    assert box_of(painted(Axis.AXIAL, 7, (0, 170), (199, 179)))[:2] == [(0, 200), (154, 180)]
+
+
+def test_all_objects_and_slices_count():
+    cropped = box_of(
+        painted(Axis.AXIAL, 7, (50, 60), (59, 69)), painted(Axis.AXIAL, 40, (90, 60), (109, 79), 2)
+    )
+    assert cropped == [(34, 126), (44, 96), (0, 60)]
+
+
+def test_boxes_count_like_masks():
+    box = Box(Axis.AXIAL, 7, 1, np.array([50, 60]), np.array([149, 79]))
+    assert box_of(box) == box_of(painted(Axis.AXIAL, 7, (50, 60), (149, 79)))
+
+
+class TestThreeAxes:
+    def test_axial_prompts_leave_the_height_open(self):
+        cropped = box_of(painted(Axis.AXIAL, 7, (50, 60), (149, 79)), axes=ALL)
+        assert cropped == [(25, 175), (44, 96), (0, 60)]
+
+    def test_prompts_on_all_axes_bound_all_dimensions(self):
+        cropped = box_of(
+            painted(Axis.AXIAL, 30, (50, 60), (149, 79)),
+            painted(Axis.CORONAL, 70, (60, 20), (139, 39)),
+            painted(Axis.SAGITTAL, 100, (62, 18), (77, 41)),
+            axes=ALL,
+        )
+        assert cropped == [(25, 175), (44, 96), (12, 48)]  # z: 18-41 and a quarter of 24
+
+    def test_along_one_axis_the_stack_stays_whole_whatever_else_was_painted(self):
+        cropped = box_of(
+            painted(Axis.AXIAL, 30, (50, 60), (149, 79)),
+            painted(Axis.CORONAL, 70, (60, 20), (139, 39)),
+        )
+        assert cropped[2] == (0, 60)
+
+
+class TestPoints:
+    def test_clicks_alone_say_nothing_about_size(self):
+        assert box_of(click(7, (50, 60))) == [(0, 200), (0, 180), (0, 60)]
+
+    def test_clicks_that_correct_a_mask_do(self):
+        cropped = box_of(
+            painted(Axis.AXIAL, 7, (50, 60), (149, 79)), click(9, (100, 40), background=[[160, 70]])
+        )
+        # the box takes in the background click: it has to lie inside the crop
+        assert cropped == [(22, 189), (24, 96), (0, 60)]
+
+    def test_another_object_with_clicks_alone_opens_the_plane(self):
+        cropped = box_of(painted(Axis.AXIAL, 7, (50, 60), (149, 79)), click(9, (100, 40), 2))
+        assert cropped == [(0, 200), (0, 180), (0, 60)]
+
+
+class TestRoi:
+    ROI = (np.array([40, 50, 10]), np.array([140, 70, 30]))
+
+    def test_replaces_the_box_and_is_exact_along_the_axis(self):
+        cropped = box_of(painted(Axis.AXIAL, 12, (60, 55), (70, 60)), roi=self.ROI)
+        assert cropped == [(15, 165), (34, 86), (10, 30)]
+
+    def test_bounds_clicks(self):
+        assert box_of(click(12, (60, 55)), roi=self.ROI) == [(15, 165), (34, 86), (10, 30)]
+
+    def test_three_axes_have_a_margin_on_all_sides(self):
+        cropped = box_of(painted(Axis.AXIAL, 12, (60, 55), (70, 60)), axes=ALL, roi=self.ROI)
+        assert cropped == [(15, 165), (34, 86), (5, 35)]
+
+    @pytest.mark.parametrize(
+        "prompt",
+        [
+            pytest.param(painted(Axis.AXIAL, 12, (10, 55), (70, 60)), id="beside"),
+            pytest.param(painted(Axis.AXIAL, 30, (60, 55), (70, 60)), id="above"),
+        ],
+    )
+    def test_a_prompt_outside_is_refused(self, prompt):
+        with pytest.raises(BadInput, match="a prompt lies outside the region of interest"):
+            box_of(prompt, roi=self.ROI)
+
+    def test_moves_with_the_volume(self):
+        lps = Grid((200, 180, 60), affine_of("LPS", (1, 1, 4)))
+        ras = Grid((200, 180, 60), np.linalg.inv(np.diag([1, 1, 1, 1])) @ flipped(lps))
+        start, stop = move_bounds(self.ROI, lps, ras)
+        assert start.tolist() == [200 - 140, 180 - 70, 10]
+        assert stop.tolist() == [200 - 40, 180 - 50, 30]
+
+
+def flipped(grid: Grid) -> np.ndarray:
+    """Affine of the array reversed in its first two dimensions."""
+    flip = np.diag([-1.0, -1, 1, 1])
+    flip[0, 3], flip[1, 3] = grid.shape[0] - 1, grid.shape[1] - 1
+    return grid.affine @ flip
+
+
+class TestDictionary:
+    def test_image_and_prompts_arrive_on_one_grid(self):
+        image = MetaTensor(torch.rand(1, *SHAPE), affine=torch.from_numpy(GRID.affine))
+        prompts = PromptSet(GRID, (painted(Axis.AXIAL, 7, (50, 60), (149, 79)),))
+        out = CropToPromptsd("image")({"image": image, "prompts": prompts})
+        assert out["image"].shape == (1, 150, 52, 60)
+        assert out["prompts"].grid.same_as(grid_of(out["image"]))
+        assert torch.equal(out["image"].as_tensor(), image.as_tensor()[:, 25:175, 44:96])
+        np.testing.assert_allclose(
+            out["image"].affine.numpy()[:3, 3], GRID.affine[:3, 3] + [25, 44, 0]
+        )
+
+    def test_does_not_hold_on_to_the_whole_volume(self):
+        image = MetaTensor(torch.rand(1, *SHAPE), affine=torch.from_numpy(GRID.affine))
+        prompts = PromptSet(GRID, (painted(Axis.AXIAL, 7, (50, 60), (59, 69)),))
+        out = CropToPromptsd("image")({"image": image, "prompts": prompts})["image"]
+        assert out.untyped_storage().nbytes() == out.numel() * 4
+
+    def test_region_of_interest_moves_along(self):
+        image = MetaTensor(torch.rand(1, *SHAPE), affine=torch.from_numpy(GRID.affine))
+        prompts = PromptSet(GRID, (painted(Axis.AXIAL, 12, (60, 55), (70, 60)),))
+        data = {"image": image, "prompts": prompts, "roi": TestRoi.ROI}
+        start, stop = CropToPromptsd("image")(data)["roi"]
+        assert start.tolist() == [25, 16, 0]
+        assert stop.tolist() == [125, 36, 20]

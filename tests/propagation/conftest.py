@@ -23,7 +23,7 @@ def one_thread():
 
 
 def see_objects(predictor):
-    """Random weights would call the object absent everywhere, and comparisons would be of blanks."""
+    """Random weights would call the object absent everywhere, and compare nothing but blanks."""
     head = predictor.sam_mask_decoder.pred_obj_score_head
     with torch.no_grad():
         head.layers[-1].bias.fill_(5.0)

@@ -186,6 +186,13 @@ def test_threshold_is_a_fraction_of_the_extent(tau):
         assert kept == ({0, 10} if tau == 1 else near or nearest), t
 
 
+def test_rounding_does_not_lose_a_prompt():
+    """0.29 · 100 is 29 to a person and a little less to a computer."""
+    assert str(plan("tau=0.29,sliced=0", 29, (0, 99), length=100)) == "c0@6"
+    assert str(plan("tau=0.29,sliced=0", 29, (0, 58), length=100)) == "c0@6 c58@6"
+    assert str(plan("tau=0.28,sliced=0", 29, (0, 57), length=100)) == "c57@6"
+
+
 @pytest.mark.parametrize(
     ("policy", "t", "reverse", "expected"),
     [

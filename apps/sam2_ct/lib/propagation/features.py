@@ -31,6 +31,7 @@ class SliceFeatures:
 class FeatureBank:
     """Features by (video, slice), least recently used first out, never above `max_bytes`.
 
+    The slice last put is held even if it alone is larger: all objects on it still share it.
     One bank serves all requests of a process; it is safe to use from several threads.
     """
 

@@ -18,7 +18,7 @@ from lib.propagation.features import FeatureBank, SliceEncoder
 from lib.propagation.fusion import ABSENT, LOGIT_LIMIT, forward_share, mean_logits
 from lib.propagation.policy import MemoryPolicy
 from lib.propagation.seeding import cross_axis_masks
-from lib.propagation.tracking import Conditioning, ObjectPass, TrackedSlice, condition
+from lib.propagation.tracking import Conditioning, ObjectPass, Source, TrackedSlice, condition
 from lib.propagation.video import PseudoVideo
 
 
@@ -193,8 +193,10 @@ class _Run:
 
     def three_axes(self, prompts: PromptSet) -> dict[int, np.ndarray]:
         """Each axis with its own prompts, or seeded from the painted ones; logits averaged."""
-        painted = {axis: prompts.select(axis=axis) for axis in Axis}
-        by_axis = {a: self.one_axis(a, p) for a, p in painted.items() if p}
+        # both directions from the first prompt: every slice once, wherever the prompts lie
+        self.counter.expected = len(prompts.object_ids) * sum(self.grid.shape)
+        by_axis = {a: self.one_axis(a, p) for a in Axis if (p := prompts.select(axis=a))}
+        painted = {i: [r[i] for r in by_axis.values() if i in r] for i in prompts.object_ids}
         for axis in Axis:
             lacking = [i for i in prompts.object_ids if i not in by_axis.get(axis, {})]
             if not lacking:
@@ -202,12 +204,7 @@ class _Run:
             seeds = [
                 mask
                 for i in lacking
-                for mask in cross_axis_masks(
-                    mean_logits([by_axis[a][i] for a in painted if i in by_axis.get(a, {})]),
-                    self.grid,
-                    axis,
-                    i,
-                )
+                for mask in cross_axis_masks(mean_logits(painted[i]), self.grid, axis, i)
             ]
             cuts = sorted({m.index for m in seeds})
             self.decided.append(f"{axis.value} axis seeded from the painted axes at slices {cuts}")
@@ -239,8 +236,9 @@ class _Run:
         ahead = {i: self._pass(encoder, c, False, c.first) for i, c in objects.items()}
         length = len(video)
         starts = {i: c.last if merged else c.first for i, c in objects.items()}
-        self.counter.expected += sum(length - c.first for c in objects.values())
-        self.counter.expected += sum(s + merged for s in starts.values())
+        if self.settings.propagation is not Propagation.THREE_AXIS:
+            self.counter.expected += sum(length - c.first for c in objects.values())
+            self.counter.expected += sum(s + merged for s in starts.values())
 
         logits = {i: np.full(self.grid.shape, ABSENT, dtype=np.float16) for i in objects}
         for object_id, tracked in self._sweep(ahead, axis):
@@ -281,27 +279,26 @@ class _Run:
     ) -> Iterator[tuple[int, TrackedSlice]]:
         """Slice by slice, all objects on each, so that a slice is encoded once for all."""
         wanted = {i: p.order[1:] if skip_start else p.order for i, p in passes.items()}
-        planned = self.counter.done + sum(map(len, wanted.values()))
         reverse = any(p.reverse for p in passes.values())
         for t in sorted({t for order in wanted.values() for t in order}, reverse=reverse):
             active = [i for i, p in passes.items() if t in wanted[i] and not p.ended]
             for i in active:
                 tracked = passes[i].step(t)
-                self.slices.append(
-                    SliceRecord(
-                        i,
-                        axis,
-                        t,
-                        tracked.source.value,
-                        round(tracked.predicted_iou, 4),
-                        round(tracked.object_score, 4),
-                    )
-                )
+                if not (tracked.source is Source.PROMPT and reverse):
+                    # the forward pass has told of every prompted slice
+                    self._record(i, axis, tracked)
                 yield i, tracked
+                if passes[i].ended:
+                    self.counter.expected -= sum((s < t) if reverse else (s > t) for s in wanted[i])
                 self.counter.step()
             if all(p.ended for p in passes.values()):
                 break
-        self.counter.expected -= planned - self.counter.done
+
+    def _record(self, object_id: int, axis: Axis, tracked: TrackedSlice) -> None:
+        confidence = round(tracked.predicted_iou, 4), round(tracked.object_score, 4)
+        self.slices.append(
+            SliceRecord(object_id, axis, tracked.t, tracked.source.value, *confidence)
+        )
 
     def _share(self, t: int, conditioning: Conditioning) -> float:
         if self.settings.merge == "mean":
@@ -317,14 +314,11 @@ def _mix(forward: np.ndarray, backward: np.ndarray, share: float) -> np.ndarray:
 
 def _paste(logits: Mapping[int, np.ndarray], prompts: PromptSet) -> None:
     """Painted slices come back exactly as they were painted, for every object that was painted."""
+    marked: dict[tuple[int, Axis, int], list[Prompt]] = {}
     for prompt in prompts.prompts:
-        if not isinstance(prompt, Mask):
-            continue
-        refined = any(
-            p.index == prompt.index and not isinstance(p, Mask)
-            for p in prompts.select(prompt.object_id, prompt.axis)
-        )
-        if refined:
-            continue
-        view = np.moveaxis(logits[prompt.object_id], prompts.grid.dim_of(prompt.axis), 0)
-        view[prompt.index] = np.where(prompt.mask, PAINTED, -PAINTED)
+        marked.setdefault((prompt.object_id, prompt.axis, prompt.index), []).append(prompt)
+    for (object_id, axis, index), here in marked.items():
+        if all(isinstance(p, Mask) for p in here):  # with clicks it was refined
+            painted = np.any([p.mask for p in here], axis=0)
+            view = np.moveaxis(logits[object_id], prompts.grid.dim_of(axis), 0)
+            view[index] = np.where(painted, PAINTED, -PAINTED)

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
 from lib.commands import run, write_json
 from lib.configs.settings import Settings
 from lib.errors import BadInput
@@ -18,8 +21,6 @@ from lib.prompts.labelmap import from_labelmap
 from lib.prompts.types import PromptSet
 from lib.transforms.load import load_labelmap
 from lib.transforms.save import check_output, save_labelmap
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 console = Console(stderr=True)
@@ -87,6 +88,9 @@ def segment(
         console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
     marked = read_prompts(case.source_grid, settings, prompts, points)
     opened = time.perf_counter()
+    console.print(
+        f"segmenting {len(marked.object_ids)} object(s) from {len(marked.prompts)} prompts"
+    )
     outcome = _with_progress(pipeline, case, marked, settings)
     finished = time.perf_counter()
     written = _write(outcome, marked, ct, output)

@@ -1,4 +1,4 @@
-"""What the commands share: one line for a user's mistake, exit codes, output whole or not at all."""
+"""What commands share: a line for a user's mistake, exit codes, output whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-import click
 import typer
 
 from lib.errors import BadInput, Cancelled, Unavailable
@@ -18,18 +17,24 @@ BAD_INPUT, INTERRUPTED = 2, 130
 
 
 def run(app: typer.Typer) -> None:
-    """Run a typer app with the project's exit codes: 0 done, 2 bad input, 130 interrupted."""
+    """Run a typer app on the process's arguments and exit with its code."""
+    sys.exit(execute(app, sys.argv[1:]))
+
+
+def execute(app: typer.Typer, arguments: list[str]) -> int:
+    """Exit code of a typer app: 0 done, 2 bad input (one line on stderr), 130 interrupted."""
     command = typer.main.get_command(app)
     try:
-        code = command(standalone_mode=False)
-    except click.ClickException as error:
-        code = _one_line(error.format_message())
+        code = command(arguments, standalone_mode=False) or 0
+    except typer.TyperException as error:
+        return _one_line(error.format_message())
     except (BadInput, Unavailable) as error:
-        code = _one_line(str(error))
-    except (click.Abort, KeyboardInterrupt, Cancelled):
-        print("interrupted: nothing was written", file=sys.stderr)
+        return _one_line(str(error))
+    except Cancelled:
         code = INTERRUPTED
-    sys.exit(code or 0)
+    if code == INTERRUPTED:  # what typer makes of Ctrl+C
+        print("interrupted: nothing was written", file=sys.stderr)
+    return code
 
 
 def write_whole(path: str | Path, write: Callable[[Path], None]) -> None:

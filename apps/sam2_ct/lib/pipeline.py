@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 from monai.data import MetaTensor
-from monai.transforms import Compose
 
 from lib.configs.settings import Settings
 from lib.geometry import Grid
@@ -98,7 +97,9 @@ class Pipeline:
         case = self._opened.get(key)
         if case is None:
             *opening, _crop = pre_transforms(window=settings.window)
-            data = Compose(opening)({"image": path})
+            data = {"image": path}
+            for transform in opening:  # not Compose: it would hide a BadInput in a RuntimeError
+                data = transform(data)
             case = Case(
                 path, data["image"], data["source_grid"], settings.window, tuple(data["warnings"])
             )

@@ -1,0 +1,255 @@
+"""From three painted slices to a bone, through the real server. `make demo`.
+
+Makes a sample CT (or takes yours), starts the MONAI Label server with this app on the loopback,
+sends the painted slices as Slicer's Scribbles panel does, and writes what comes back.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import nibabel as nib
+import numpy as np
+import requests
+import torch
+import typer
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "apps" / "sam2_ct")]
+
+from monai.metrics import compute_dice
+from monai.transforms import Orientation
+from monailabel.client.client import MONAILabelClient, MONAILabelClientException
+
+from lib.commands import run, write_json, write_whole
+from lib.errors import BadInput, Unavailable
+from lib.geometry import Axis, Grid
+from lib.prompts.labelmap import from_labelmap
+from lib.prompts.simulated import mask_prompts
+from lib.transforms.load import grid_of, load_labelmap, load_volume
+from lib.transforms.save import save_labelmap
+from tools.overlay import draw_overlay
+from tools.sample_ct import make_sample_ct, write_case
+from tools.serve import LOOPBACK, server_command, server_environment
+
+MODEL = "sam2_ct_masks"
+BONE = "hip_left"
+START_LIMIT = 120.0
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is sent: a CT, a label map of painted slices, and the truth where it is known."""
+
+    ct: Path
+    prompts: Path
+    truth: Path | None
+    label: int
+    name: str
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="folder for the results")],
+    ct: Annotated[Path | None, typer.Option(help="your CT instead of the sample")] = None,
+    prompts: Annotated[Path | None, typer.Option(help="your painted slices, a label map")] = None,
+    truth: Annotated[Path | None, typer.Option(help="the whole bone, to measure Dice")] = None,
+    model: Annotated[str, typer.Option(help="which checkpoint")] = "builtin",
+) -> None:
+    """Run the demo and write segmentation, picture and report into OUTPUT."""
+    if (ct is None) != (prompts is None):
+        raise BadInput("give both CT= and PROMPTS=, or neither for the sample CT")
+    output.mkdir(parents=True, exist_ok=True)
+    seconds: dict[str, float] = {}
+    with _stage(seconds, "sample CT"):
+        task = _own(ct, prompts, truth, output) if ct else _sample(output / "sample")
+    image = load_volume(task.ct)
+    grid = grid_of(image)
+    painted, prompt_grid = load_labelmap(task.prompts)
+    if not prompt_grid.same_as(grid):
+        raise BadInput(f"{task.prompts} lies on another grid than {task.ct}: resample it first")
+    marks = from_labelmap(painted, grid, object_ids=[task.label]).prompts
+    slices = [p.index for p in marks]
+    print(f"{task.name}: painted axial slices {slices} of {task.ct}")
+
+    with _server(output, model, seconds) as url:
+        answer, params = _ask(url, task, output, seconds)
+    labels, result_grid = load_labelmap(answer)
+    answer.unlink()
+    if not result_grid.same_as(grid):
+        raise RuntimeError("the server answered on another grid than the CT's")
+    mask = labels > 0
+    with _stage(seconds, "write"):
+        segmentation = output / "segmentation.nii.gz"
+        save_labelmap(mask, grid, segmentation, like=task.ct)
+        known = None if task.truth is None else load_labelmap(task.truth)[0] > 0
+        dice = None if known is None else dice_of(mask, known)
+        picture = output / "overlay.png"
+        checkpoint, policy = params["checkpoint"]["name"], params["settings"]["policy"]
+        line = f"{task.name}, {checkpoint} checkpoint, policy {policy}"
+        line += "" if dice is None else f", Dice {dice:.3f}"
+        _draw(picture, image, grid, mask, known, slices, line)
+    report = output / "report.json"
+    write_json(report, {**params, "demo": {"seconds": seconds, "dice": dice, "prompts": slices}})
+    _say(params, seconds, dice, [segmentation, picture, report])
+
+
+def dice_of(mask: np.ndarray, truth: np.ndarray) -> float:
+    """Dice of two (X, Y, Z) bool masks, by MONAI."""
+    pair = (torch.from_numpy(a[None, None].astype(np.uint8)) for a in (mask, truth))
+    return float(compute_dice(*pair))
+
+
+def _sample(folder: Path) -> Task:
+    """The sample CT with three painted slices of one bone; made once."""
+    case = folder / "phantom"
+    if not case.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_case(make_sample_ct(), case)
+    truth = case / "segmentations" / f"{BONE}.nii.gz"
+    labels, grid = load_labelmap(truth)
+    painted = np.zeros(grid.shape, dtype=np.uint8)
+    for prompt in mask_prompts(labels > 0, grid).prompts:
+        painted[:, :, prompt.index] = prompt.mask
+    prompts = folder / "prompts.nii.gz"
+    save_labelmap(painted, grid, prompts, like=truth)
+    return Task(case / "ct.nii.gz", prompts, truth, 1, BONE)
+
+
+def _own(ct: Path, prompts: Path, truth: Path | None, output: Path) -> Task:
+    """A user's files; a volume that is no NIfTI file is uploaded as one, as Slicer does."""
+    image = load_volume(ct)
+    values = np.unique(load_labelmap(prompts)[0])
+    if not values.any():
+        raise BadInput(f"{prompts} is empty: paint at least one slice")
+    if not ct.name.endswith((".nii", ".nii.gz")):
+        ct = output / "volume.nii.gz"
+        nib.save(nib.Nifti1Image(image[0].numpy(), image.affine.numpy()), ct)
+    label = int(values[values > 0][0])
+    return Task(ct, prompts, truth, label, f"object {label}")
+
+
+@contextmanager
+def _server(output: Path, model: str, seconds: dict[str, float]) -> Iterator[str]:
+    """The real server on a free port of the loopback, stopped at the end whatever happens."""
+    studies = output / "studies"
+    studies.mkdir(exist_ok=True)
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port = probe.getsockname()[1]
+    url = f"http://{LOOPBACK}:{port}"
+    log = output / "server.log"
+    command = server_command(str(studies.resolve()), port, {"model": model})
+    with log.open("w") as stream:
+        server = subprocess.Popen(
+            command, env=server_environment(), stdout=stream, stderr=subprocess.STDOUT, cwd=output
+        )
+    try:
+        with _stage(seconds, "start server"):
+            _wait_for(server, url, log)
+        yield url
+    finally:
+        server.terminate()
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _wait_for(server: subprocess.Popen, url: str, log: Path) -> None:
+    give_up = time.monotonic() + START_LIMIT
+    while time.monotonic() < give_up:
+        if server.poll() is not None:
+            raise Unavailable(f"the server stopped while starting, its log is {log}")
+        try:
+            if requests.get(f"{url}/info/", timeout=5).ok:
+                return
+        except requests.ConnectionError:
+            time.sleep(0.3)
+    raise Unavailable(f"the server did not answer within {START_LIMIT:.0f} s, its log is {log}")
+
+
+def _ask(url: str, task: Task, output: Path, seconds: dict[str, float]) -> tuple[Path, dict]:
+    """Upload the volume, then send the painted slices: the two requests Slicer makes."""
+    client = MONAILabelClient(url, tmpdir=str(output))
+    params = {
+        "label_info": [{"name": task.name, "id": task.label}],
+        "selected_label_name": task.name,
+        "roi": [],
+        "result_extension": ".nrrd",
+        "result_dtype": "uint8",
+        "result_compress": False,
+    }
+    try:
+        with _stage(seconds, "upload"):
+            session = client.create_session(str(task.ct))["session_id"]
+        with _stage(seconds, "segment (request)"):
+            answer, said = client.infer(
+                MODEL, "", params, label_in=str(task.prompts), session_id=session
+            )
+    except MONAILabelClientException as error:
+        raise BadInput(f"the server refused: {error.msg}") from error
+    return Path(answer), said
+
+
+def _draw(path, image, grid: Grid, mask, truth, slices: list[int], title: str) -> None:
+    upright = Orientation(axcodes="RAS", labels=None)(image)
+    ras = grid_of(upright)
+    voxels = grid.map_to(ras)
+    dim = ras.dim_of(Axis.AXIAL)
+    corners = np.zeros((len(slices), 3))
+    corners[:, grid.dim_of(Axis.AXIAL)] = slices
+    write_whole(
+        path,
+        lambda partial: draw_overlay(
+            partial,
+            upright[0].numpy(),
+            voxels.array(mask, ras.shape),
+            ras,
+            sorted(int(t) for t in voxels.points(corners)[:, dim]),
+            truth=None if truth is None else voxels.array(truth, ras.shape),
+            title=title,
+        ),
+    )
+
+
+@contextmanager
+def _stage(seconds: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[name] = round(time.perf_counter() - start, 2)
+
+
+def _say(params: dict, seconds: dict, dice: float | None, written: list[Path]) -> None:
+    for warning in params["warnings"]:
+        print(f"WARNING: {warning}")
+    checkpoint = params["checkpoint"]
+    print(f"checkpoint {checkpoint['name']} (sha256 {checkpoint['sha256'][:12]}…)")
+    for name, value in {
+        **seconds,
+        **{f"  server: {k}": v for k, v in params["seconds"].items()},
+    }.items():
+        print(f"{name:24s}{value:8.2f} s")
+    if dice is None:
+        print("Dice                    not known (no TRUTH=)")
+    elif checkpoint["trained"]:
+        print(f"Dice                    {dice:8.3f}")
+    else:
+        print(f"Dice                    {dice:8.3f}   MEANS NOTHING: the network is untrained")
+    for path in written:
+        print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    run(app)

@@ -54,3 +54,13 @@ def random_labels(shape=SHAPE, seed=0) -> np.ndarray:
 def world(grid: Grid, ijk) -> np.ndarray:
     """(n, 3) voxel indices as (n, 3) mm."""
     return nib.affines.apply_affine(grid.affine, np.asarray(ijk, dtype=float))
+
+
+def reoriented(grid: Grid, labels: np.ndarray, codes: str = "RAS") -> tuple[Grid, np.ndarray]:
+    """nibabel's own answer, to compare with."""
+    image = nib.Nifti1Image(labels, grid.affine)
+    change = nib.orientations.ornt_transform(
+        nib.io_orientation(grid.affine), nib.orientations.axcodes2ornt(codes)
+    )
+    out = image.as_reoriented(change)
+    return Grid(out.shape, out.affine), np.asarray(out.dataobj)

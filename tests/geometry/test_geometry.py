@@ -1,20 +1,9 @@
-import nibabel as nib
 import numpy as np
 import pytest
 
 from lib.errors import BadInput
 from lib.geometry import Axis, Grid
-from tests.geometry.grids import AFFINES, SHAPE, affine_of, random_labels, world
-
-
-def reoriented(grid: Grid, labels: np.ndarray, codes: str = "RAS") -> tuple[Grid, np.ndarray]:
-    """nibabel's own answer, to compare with."""
-    image = nib.Nifti1Image(labels, grid.affine)
-    change = nib.orientations.ornt_transform(
-        nib.io_orientation(grid.affine), nib.orientations.axcodes2ornt(codes)
-    )
-    out = image.as_reoriented(change)
-    return Grid(out.shape, out.affine), np.asarray(out.dataobj)
+from tests.geometry.grids import AFFINES, SHAPE, affine_of, random_labels, reoriented, world
 
 
 class TestAxis:

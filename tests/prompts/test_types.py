@@ -4,8 +4,7 @@ import pytest
 from lib.errors import BadInput
 from lib.geometry import Axis, Grid
 from lib.prompts.types import Box, Mask, Points, PromptSet, in_plane_dims, lift
-from tests.geometry.grids import AFFINES, SHAPE, affine_of, world
-from tests.geometry.test_geometry import reoriented
+from tests.geometry.grids import AFFINES, SHAPE, affine_of, reoriented, world
 
 GRID = Grid(SHAPE, affine_of("RAS"))
 

@@ -191,6 +191,18 @@ class TestDicom:
         with pytest.raises(BadInput, match="different size or pixel size"):
             load_volume(folder)
 
+    @pytest.mark.parametrize(
+        ("tag", "sentence"),
+        [
+            ("ImagePositionPatient", "without a position in space"),
+            ("ImageOrientationPatient", "without a position in space"),
+            ("PixelSpacing", "without a pixel size"),
+        ],
+    )
+    def test_geometry_left_empty(self, series, tag, sentence):
+        with pytest.raises(BadInput, match=sentence):
+            load_volume(series(hu(), **{tag: None}))
+
     def test_one_slice(self, series):
         with pytest.raises(BadInput, match="is a single slice"):
             load_volume(series(hu((14, 11, 1))))

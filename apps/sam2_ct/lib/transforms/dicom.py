@@ -61,9 +61,11 @@ def _ordered(
     files: list[tuple[Path, pydicom.Dataset]], folder: Path
 ) -> tuple[list[Path], list[str]]:
     headers = [header for _, header in files]
-    if not all("ImagePositionPatient" in h and "ImageOrientationPatient" in h for h in headers):
+    if not all(h.get("ImagePositionPatient") and h.get("ImageOrientationPatient") for h in headers):
         raise BadInput(f"the DICOM series in {folder} has images without a position in space")
-    if len({(h.Rows, h.Columns, *map(float, h.get("PixelSpacing", ()))) for h in headers}) > 1:
+    if not all(h.get("PixelSpacing") for h in headers):
+        raise BadInput(f"the DICOM series in {folder} has images without a pixel size")
+    if len({(h.Rows, h.Columns, *map(float, h.PixelSpacing)) for h in headers}) > 1:
         raise BadInput(f"the DICOM series in {folder} mixes images of different size or pixel size")
     directions = np.array([h.ImageOrientationPatient for h in headers], dtype=float)
     if np.abs(directions - directions[0]).max() > 1e-3:
@@ -87,7 +89,7 @@ def _ordered(
     # in-plane drift from first to last slice: more than half a pixel is a tilted gantry
     travel = positions[order[-1]] - positions[order[0]]
     drift = float(np.linalg.norm(travel - (travel @ normal) * normal))
-    if drift > 0.5 * min(map(float, headers[0].get("PixelSpacing", (1, 1)))):
+    if drift > 0.5 * min(map(float, headers[0].PixelSpacing)):
         angle = np.degrees(np.arctan2(drift, abs(travel @ normal)))
         raise BadInput(
             f"the DICOM series in {folder} was taken with the gantry tilted by "

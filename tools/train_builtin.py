@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -253,7 +254,8 @@ def main() -> int:
     cache = args.cache or args.output / "phantoms"
     paths = write_phantoms(cache, args.phantoms, os.cpu_count() or 1)
     if args.processes > 1:
-        mp.spawn(train, (args, paths), nprocs=args.processes)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # take the others along
+        mp.spawn(train, (args, paths), nprocs=args.processes, daemon=True)
     else:
         train(0, args, paths)
     return 0

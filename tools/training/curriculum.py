@@ -43,7 +43,7 @@ WARM_UP = 200
 CURRICULUM: tuple[Phase, ...] = (
     Phase(
         "short",
-        800,
+        400,
         (3e-4, 3e-4),
         batch=24,
         tracked=2,
@@ -52,8 +52,8 @@ CURRICULUM: tuple[Phase, ...] = (
         masks=0.95,
         easy=0.8,
     ),
-    Phase("long", 2000, (3e-4, 3e-4), batch=18, tracked=3, prompts=(0.2, 0.2, 0.5, 0.1), easy=0.2),
-    Phase("settle", 1500, (3e-4, 1e-5), batch=18, tracked=4, prompts=(0.15, 0.15, 0.55, 0.15)),
+    Phase("long", 800, (3e-4, 3e-4), tracked=3, prompts=(0.15, 0.2, 0.5, 0.15), easy=0.25),
+    Phase("settle", 800, (3e-4, 1e-5), tracked=4, prompts=(0.15, 0.15, 0.55, 0.15)),
 )
 
 

@@ -7,8 +7,14 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    ExplicitVRLittleEndian,
+    generate_uid,
+)
 
 from tests.geometry.grids import SHAPE, affine_of
 
@@ -92,5 +98,58 @@ def series(tmp_path):
             ds.PixelData = (array[:, :, k].T.astype(np.int32) + 1024).astype(np.uint16).tobytes()
             pydicom.dcmwrite(path, ds, write_like_original=False)
         return target
+
+    return write
+
+
+@pytest.fixture
+def multiframe(tmp_path):
+    """Write (X, Y, Z) int16 as one Enhanced CT file in a folder of its own; returns the file."""
+
+    def sequence(**tags):
+        item = Dataset()
+        for name, value in tags.items():
+            setattr(item, name, value)
+        return Sequence([item])
+
+    def write(array, direction, origin=(-50.0, -60.0, 100.0), spacing=(0.8, 0.7), step=2.5):
+        folder = tmp_path / "enhanced"
+        folder.mkdir()
+        path = folder / "volume.dcm"
+        normal = np.cross(direction[:3], direction[3:])
+        meta = FileMetaDataset()
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+        meta.MediaStorageSOPInstanceUID = generate_uid()
+        ds = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+        ds.is_little_endian, ds.is_implicit_VR = True, False
+        ds.SOPClassUID, ds.SOPInstanceUID = EnhancedCTImageStorage, meta.MediaStorageSOPInstanceUID
+        ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.Modality = "1.2.3", generate_uid(), "CT"
+        ds.Columns, ds.Rows, ds.NumberOfFrames = array.shape
+        ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+        ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 0
+        ds.SharedFunctionalGroupsSequence = sequence(
+            PlaneOrientationSequence=sequence(ImageOrientationPatient=list(direction)),
+            PixelMeasuresSequence=sequence(
+                PixelSpacing=[spacing[1], spacing[0]], SliceThickness=step
+            ),
+            PixelValueTransformationSequence=sequence(
+                RescaleSlope="1", RescaleIntercept="-1024", RescaleType="HU"
+            ),
+        )
+        ds.PerFrameFunctionalGroupsSequence = Sequence(
+            sequence(
+                PlanePositionSequence=sequence(
+                    ImagePositionPatient=[
+                        f"{v:.6f}" for v in np.asarray(origin) + k * step * normal
+                    ]
+                ),
+                FrameContentSequence=sequence(DimensionIndexValues=[k + 1]),
+            )[0]
+            for k in range(array.shape[2])
+        )
+        ds.PixelData = (array.T.astype(np.int32) + 1024).astype(np.uint16).tobytes()
+        pydicom.dcmwrite(path, ds, write_like_original=False)
+        return path
 
     return write

@@ -27,6 +27,16 @@ def write_nrrd(path, array, affine, space="left-posterior-superior"):
     return path
 
 
+def dicom_affine(direction) -> np.ndarray:
+    """PS3.3 C.7.6.2.1.1: position + i * row * spacing + j * column * spacing, in RAS+."""
+    row, column = np.array(direction[:3]), np.array(direction[3:])
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 1] = row * 0.8, column * 0.7
+    affine[:3, 2] = np.cross(row, column) * 2.5
+    affine[:3, 3] = (-50, -60, 100)
+    return LPS @ affine
+
+
 class TestNifti:
     @pytest.mark.parametrize("affine", AFFINES)
     def test_voxels_and_affine_are_the_files(self, nifti, affine):
@@ -117,13 +127,16 @@ class TestDicom:
         folder = series(array, direction=direction)
         image = load_volume(folder)
         np.testing.assert_array_equal(image[0].numpy(), array)
-        # PS3.3 C.7.6.2.1.1, in LPS: position + i * row * spacing + j * column * spacing
-        row, column = np.array(direction[:3]), np.array(direction[3:])
-        expected = np.eye(4)
-        expected[:3, 0], expected[:3, 1] = row * 0.8, column * 0.7
-        expected[:3, 2] = np.cross(row, column) * 2.5
-        expected[:3, 3] = (-50, -60, 100)
-        np.testing.assert_allclose(image.affine.numpy(), LPS @ expected, atol=1e-4)
+        np.testing.assert_allclose(image.affine.numpy(), dicom_affine(direction), atol=1e-4)
+
+    @pytest.mark.parametrize("whole_folder", [False, True])
+    @pytest.mark.parametrize("direction", [(1, 0, 0, 0, 1, 0), (0.8, 0.6, 0, -0.36, 0.48, 0.8)])
+    def test_multi_frame(self, multiframe, direction, whole_folder):
+        array = hu()
+        path = multiframe(array, direction)
+        image = load_volume(path.parent if whole_folder else path)
+        np.testing.assert_array_equal(image[0].numpy(), array)
+        np.testing.assert_allclose(image.affine.numpy(), dicom_affine(direction), atol=1e-4)
 
     def test_two_series_are_listed(self, series):
         series(hu(), uid="1.2.840.1", description="ARTERIAL")

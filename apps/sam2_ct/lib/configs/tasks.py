@@ -1,0 +1,111 @@
+"""`--conf KEY VALUE` of the server, as typed settings and as the options a viewer shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lib.configs.settings import Settings
+from lib.errors import BadInput
+from lib.models.registry import CHECKPOINTS
+
+_KEYS = {
+    "model",
+    "checkpoint",
+    "device",
+    "policy",
+    "propagation",
+    "window",
+    "axis",
+    "labels",
+    "results",
+    "max_upload_mb",
+}
+_UPSTREAM = {"server_mode"}  # MONAI Label's own keys, which come the same way
+_OFFERED = [name for name in CHECKPOINTS if not name.startswith("sam2.0")]
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """What the person who started the server decided.
+
+    Attributes:
+        model: checkpoint that serves unless a request names another.
+        checkpoint: a file of one's own; then it is the only one offered.
+        device: auto, cpu, cuda or cuda:N.
+        settings: defaults of every request.
+        axis: `auto` (what the viewer shows as slices) or an axis by name.
+        labels: object names and their values in results of several objects.
+        results: folder for the log of results; None: beside the studies.
+        max_upload_mb: larger uploads are refused.
+    """
+
+    model: str = "auto"
+    checkpoint: Path | None = None
+    device: str = "auto"
+    settings: Settings = field(default_factory=Settings)
+    axis: str = "auto"
+    labels: Mapping[str, int] = field(default_factory=lambda: {"bone": 1})
+    results: Path | None = None
+    max_upload_mb: int = 2048
+
+    @classmethod
+    def parse(cls, conf: Mapping[str, str]) -> TaskConfig:
+        """Read the strings of `--conf`.
+
+        Raises:
+            BadInput: an unknown key, or a value that is not understood.
+        """
+        unknown = set(conf) - _KEYS - _UPSTREAM
+        if unknown:
+            raise BadInput(
+                f"unknown --conf {', '.join(sorted(unknown))}: use {', '.join(sorted(_KEYS))}"
+            )
+        axis = (conf.get("axis") or "auto").strip().lower()
+        options = {k: v for k, v in conf.items() if k != "axis" or axis != "auto"}
+        return cls(
+            model=conf.get("model") or "auto",
+            checkpoint=Path(conf["checkpoint"]).expanduser() if conf.get("checkpoint") else None,
+            device=conf.get("device") or "auto",
+            settings=Settings.parse(options),
+            axis=axis,
+            labels=_labels(conf.get("labels") or "bone"),
+            results=Path(conf["results"]).expanduser() if conf.get("results") else None,
+            max_upload_mb=_positive(conf.get("max_upload_mb") or "2048"),
+        )
+
+    def viewer_options(self) -> dict[str, object]:
+        """Options by name: a list becomes a menu, its first item the default; a str a field."""
+        chosen = self.settings.describe()
+        return {
+            "policy": _first(
+                chosen["policy"], "is+sps", "sps", "is", "baseline", "sliced2", "stride4", "gate1"
+            ),
+            "propagation": _first(
+                chosen["propagation"], "single", "forward-backward", "three-axis"
+            ),
+            "window": _first(
+                chosen["window"],
+                *("bone", "soft-tissue", "lung", "brain", "mr", "none", "clahe", "clahe+bone"),
+            ),
+            "axis": _first(self.axis, "auto", "axial", "coronal", "sagittal"),
+            "model": [self.checkpoint.name] if self.checkpoint else _first(self.model, *_OFFERED),
+        }
+
+
+def _first(chosen: object, *others: str) -> list[str]:
+    return list(dict.fromkeys([str(chosen), *others]))
+
+
+def _labels(text: str) -> dict[str, int]:
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    if not found or len(set(found)) < len(found):
+        raise BadInput(f"labels must be different names, like bone,rib; got {text!r}")
+    return {name: number for number, name in enumerate(found, start=1)}
+
+
+def _positive(text: str) -> int:
+    if not text.strip().isdecimal() or int(text) == 0:
+        raise BadInput(f"max_upload_mb must be a whole number above 0, got {text!r}")
+    return int(text)

@@ -1,0 +1,1 @@
+"""The tasks a viewer calls: they translate its request, and call the engine."""

@@ -1,0 +1,199 @@
+"""What the tasks of all viewers share: options, engine, log, and the answer."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+
+from lib.activelearning.next_slice import next_slices
+from lib.activelearning.next_volume import confidence
+from lib.configs.settings import Settings
+from lib.configs.tasks import TaskConfig
+from lib.errors import BadInput
+from lib.geometry import Axis
+from lib.infers.engines import Engines
+from lib.pipeline import Case
+from lib.prompts.viewers import first_item
+from lib.recipe import Recipe, carry_out
+from lib.serving.jobs import JobBoard
+from lib.serving.results import Key, Results
+from lib.transforms.save import save_labelmap
+
+Request = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Services:
+    """What every task works with."""
+
+    config: TaskConfig
+    engines: Engines
+    board: JobBoard
+    results: Results
+
+
+@dataclass(frozen=True)
+class Order:
+    """A request, translated.
+
+    Attributes:
+        recipe: what to do.
+        label_names: object names and their values in the answer.
+        values: object ids of the recipe and the values they get in the answer.
+        label: the name results are filed under.
+        decided: sentences for the user.
+    """
+
+    recipe: Recipe
+    label_names: dict[str, int]
+    values: dict[int, int]
+    label: str
+    decided: tuple[str, ...] = ()
+
+
+class PromptTask(InferTask):
+    """A model in the viewer's list. Subclasses say how to read the request."""
+
+    name: str
+    kind: InferType
+    dimensions = 3
+    about: str
+    extra_options: Mapping[str, object] = {}
+    hidden_options: frozenset[str] = frozenset()
+
+    def __init__(self, services: Services) -> None:
+        options = services.config.viewer_options() | dict(self.extra_options)
+        super().__init__(
+            type=self.kind,
+            labels=dict(services.config.labels),
+            dimension=self.dimensions,
+            description=self.about,
+            config={k: v for k, v in options.items() if k not in self.hidden_options},
+        )
+        self.services = services
+
+    def is_valid(self) -> bool:
+        """Always offered; a missing checkpoint is told when it is asked for."""
+        return True
+
+    def __call__(self, request: Request) -> tuple[str, dict[str, object]]:
+        """Answer a request with a label map file and what is to be said about it.
+
+        Raises:
+            BadInput, Unavailable, Cancelled: as the engine says.
+        """
+        services = self.services
+        job = services.board.find(request.get("job"))
+        settings = self.settings(request)
+        engine = services.engines.get(_text(request.get("network")))
+        case = engine.open(str(request["image"]), settings)
+        if job:
+            job.check()
+        order = self.read(request, case, settings)
+        outcome = carry_out(engine, case, order.recipe, job.progress if job else None)
+        report = outcome.report
+        report["decided"] = [*order.decided, *report["decided"]]
+        report["confidence"] = confidence(report["slices"])
+        report["next_slices"] = next_slices(report["slices"])
+        outcome.labels = renumbered(outcome.labels, order.values)
+        entry = services.results.add(
+            self.key(request, order.label), self.name, order.recipe, outcome, order.label_names
+        )
+        answer = write_answer(outcome.labels, case, request)
+        return str(answer), {
+            "label_names": order.label_names,
+            **report,
+            "log": entry.log.relative_to(services.results.folder).as_posix(),
+        }
+
+    def settings(self, request: Request) -> Settings:
+        """Options of the request over the server's defaults; `axis: auto` is left for `read`.
+
+        Raises:
+            BadInput: an option that is not understood.
+        """
+        options = {k: first_item(v) for k, v in request.items() if k not in ("label_info", "roi")}
+        if self.axis(request) is None:
+            options.pop("axis", None)
+        options.pop("overlap", None)  # one label map goes back: objects cannot share voxels
+        hidden = self.hidden_options - {"axis", "model"}
+        return Settings.parse(
+            {k: v for k, v in options.items() if k not in hidden},
+            replace(self.services.config.settings, overlap=False),
+        )
+
+    def axis(self, request: Request) -> Axis | None:
+        """The axis asked for, or None for `auto`.
+
+        Raises:
+            BadInput: no such axis.
+        """
+        asked = _text(request.get("axis")) or self.services.config.axis
+        return None if asked.strip().lower() == "auto" else Axis.parse(asked)
+
+    def key(self, request: Request, label: str) -> Key:
+        """Where results of this request are filed."""
+        client = _text(request.get("client")) or _text(request.get("client_id")) or "local"
+        image = _text(request.get("image_key")) or Path(str(request["image"])).name
+        return Key(client, image, label)
+
+    def object_name(self, request: Request) -> str:
+        """The segment a click request is about; the first of the server's labels if it says none.
+
+        `label` is a name here, never a file.
+        """
+        return _text(request.get("label")) or next(iter(self.services.config.labels))
+
+    @abstractmethod
+    def read(self, request: Request, case: Case, settings: Settings) -> Order:
+        """Translate the request.
+
+        Raises:
+            BadInput: it cannot be used.
+        """
+
+
+def renumbered(labels: np.ndarray, values: Mapping[int, int]) -> np.ndarray:
+    """Object ids → the values the viewer expects."""
+    out = np.zeros(labels.shape, dtype=np.uint8 if max(values.values()) < 256 else np.uint16)
+    for object_id, value in values.items():
+        out[labels == object_id] = value
+    return out
+
+
+def write_answer(labels: np.ndarray, case: Case, request: Request) -> Path:
+    """A file in the format the viewer asked for; whoever sends it removes it.
+
+    Raises:
+        BadInput: an unknown format.
+    """
+    ending = _text(request.get("result_extension")) or ".nrrd"
+    if ending not in (".nrrd", ".nii.gz", ".nii"):
+        raise BadInput(f"unknown result_extension {ending!r}: use .nrrd, .nii.gz or .nii")
+    with tempfile.NamedTemporaryFile(suffix=ending, prefix="sam2_ct_", delete=False) as file:
+        path = Path(file.name)
+    save_labelmap(labels, case.source_grid, path, like=case.path)
+    return path
+
+
+def listed(request: Request, field: str) -> list:
+    """A list-valued field that may be absent or JSON text."""
+    value = request.get(field)
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if value.strip() else None
+        except ValueError:
+            raise BadInput(f"{field} is not a list: {value[:60]!r}") from None
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def _text(value: object) -> str | None:
+    value = first_item(value)
+    return str(value) if value not in (None, "") else None

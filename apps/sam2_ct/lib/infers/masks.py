@@ -1,0 +1,93 @@
+"""Mask prompts through Slicer's Scribbles panel: paint some slices, press Update."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from monailabel.interfaces.tasks.infer_v2 import InferType
+
+from lib.configs.settings import Settings
+from lib.errors import BadInput
+from lib.geometry import Axis, Grid
+from lib.infers.base import Order, PromptTask, Request
+from lib.pipeline import Case
+from lib.prompts.types import PromptSet
+from lib.prompts.viewers import first_item, from_scribbles, selected_value
+from lib.recipe import Recipe
+from lib.serving.results import Entry
+from lib.transforms.load import load_labelmap
+
+
+class MaskTask(PromptTask):
+    """The selected segment's painted slices, through the volume; other segments are left alone."""
+
+    name = "sam2_ct_masks"
+    kind = InferType.SCRIBBLES
+    about = "SAM 2 on CT: paint a segment on a few slices, then Update"
+    extra_options = {"prompt_slices": "auto"}  # noqa: RUF012
+
+    def read(self, request: Request, case: Case, settings: Settings) -> Order:
+        """See `PromptTask.read`."""
+        labels, grid = self._painted(request, case)
+        value = selected_value(request)
+        name = str(first_item(request.get("selected_label_name")))
+        previous, earlier = self._before(request, name, value, labels.shape)
+        painted = labels == value
+        axis = self.axis(request) or narrowest(
+            painted if previous is None else painted != previous, grid
+        )
+        marked = from_scribbles(
+            request, labels, grid, axis=axis, previous=previous, earlier=earlier
+        )
+        taken = (labels > 0) & ~painted
+        recipe = Recipe(
+            prompts=marked.prompts,
+            settings=replace(settings, axis=axis),
+            roi=marked.roi,
+            taken=taken if taken.any() else None,
+        )
+        slices = ", ".join(str(p.index) for p in marked.prompts.prompts)
+        return Order(
+            recipe,
+            label_names={name: 1},
+            values={value: 1},
+            label=name,
+            decided=(f"prompts of {name!r}: {axis.value} slices {slices}",),
+        )
+
+    def _painted(self, request: Request, case: Case) -> tuple[np.ndarray, Grid]:
+        """The uploaded label map, checked against the volume; on exactly the volume's grid."""
+        path = request.get("label_file")
+        if not path:
+            raise BadInput("no label map came with the request: paint in the Scribbles panel first")
+        labels, grid = load_labelmap(str(path))
+        if not grid.same_as(case.source_grid):
+            raise BadInput(
+                f"the painted label map lies on another grid than the volume ({grid.shape} against "
+                f"{case.source_grid.shape}, or moved): use the volume as the segmentation's "
+                "source geometry"
+            )
+        return labels, case.source_grid
+
+    def _before(
+        self, request: Request, name: str, value: int, shape: tuple[int, ...]
+    ) -> tuple[np.ndarray | None, PromptSet | None]:
+        """The last result of this segment, and its prompts under today's label value."""
+        last: Entry | None = self.services.results.last(self.key(request, name), self.name)
+        if last is None:
+            return None, None
+        previous = last.labels() > 0
+        if previous.shape != shape:
+            return None, None  # another volume under the same name
+        prompts = last.recipe().prompts
+        renamed = tuple(replace(p, object_id=value) for p in prompts.prompts)
+        return previous, PromptSet(prompts.grid, renamed)
+
+
+def narrowest(marked: np.ndarray, grid: Grid) -> Axis:
+    """The axis along which the fewest slices are marked; the file's third one if they are even."""
+    counts = {
+        dim: int(marked.any(tuple(d for d in range(3) if d != dim)).sum()) for dim in (2, 1, 0)
+    }
+    return grid.axis_of(min(counts, key=counts.get))

@@ -1,0 +1,143 @@
+"""Automatic segmentation from what was marked before: accepted slices, or a submitted label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from monailabel.interfaces.tasks.infer_v2 import InferType
+
+from lib.configs.settings import Settings
+from lib.errors import BadInput
+from lib.geometry import Axis
+from lib.infers.base import Order, PromptTask, Request, Services
+from lib.infers.masks import narrowest
+from lib.infers.points import SliceTask
+from lib.pipeline import Case
+from lib.prompts.labelmap import from_labelmap
+from lib.prompts.types import Mask, PromptSet
+from lib.prompts.viewers import first_item, parse_prompt_slices
+from lib.recipe import Recipe
+from lib.serving.results import Entry, Key
+from lib.transforms.load import load_labelmap
+
+Submitted = Callable[[str], tuple[Path, dict[str, int]] | None]
+"""Image id → its label file and the names in it, or None if nothing was submitted."""
+
+
+class PropagateTask(PromptTask):
+    """Every object with accepted slices (or in the submitted label), through the volume."""
+
+    name = "sam2_ct_propagate"
+    kind = InferType.SEGMENTATION
+    about = "SAM 2 on CT: carries accepted slices, or a submitted label, through the volume"
+    extra_options = {"prompt_slices": "all", "source": ["auto", "accepted", "submitted"]}  # noqa: RUF012
+
+    def __init__(self, services: Services, submitted: Submitted) -> None:
+        super().__init__(services)
+        self._submitted = submitted
+
+    def read(self, request: Request, case: Case, settings: Settings) -> Order:
+        """See `PromptTask.read`."""
+        source = str(first_item(request.get("source")) or "auto")
+        if source not in ("auto", "accepted", "submitted"):
+            raise BadInput(f"unknown source {source!r}: use auto, accepted or submitted")
+        painted = None if source == "submitted" else self._accepted(request, case)
+        origin = "slices accepted earlier"
+        if painted is None and source != "accepted":
+            painted, origin = self._from_submitted(request, case), "the submitted label"
+        if painted is None:
+            raise BadInput(
+                "there is nothing to propagate: accept slices with sam2_ct_slice, "
+                "or submit a label with a few painted slices"
+            )
+        labels, names, axis = painted
+        axis = self.axis(request) or axis or narrowest(labels > 0, case.source_grid)
+        choice = parse_prompt_slices(first_item(request.get("prompt_slices")))
+        slices = choice if isinstance(choice, list) else None
+        prompts = from_labelmap(labels, case.source_grid, axis, slices)
+        found = prompts.object_ids
+        label_names = {name: value for name, value in names.items() if value in found}
+        told = ", ".join(
+            f"{name}: {axis.value} {[p.index for p in prompts.select(value)]}"
+            for name, value in label_names.items()
+        )
+        return Order(
+            Recipe(prompts=prompts, settings=replace(settings, axis=axis)),
+            label_names=label_names,
+            values={i: i for i in found},
+            label="+".join(label_names),
+            decided=(f"prompts from {origin} ({told})",),
+        )
+
+    def _accepted(
+        self, request: Request, case: Case
+    ) -> tuple[np.ndarray, dict[str, int], Axis] | None:
+        """Slices that `sam2_ct_slice` returned, the newest of each; None if there are none."""
+        here = self.key(request, "")
+        wanted = first_item(request.get("label"))
+        names: dict[str, int] = {}
+        prompts: list[Mask] = []
+        for name in [wanted] if wanted else self.services.results.labels(here.client, here.image):
+            value = self.services.config.labels.get(str(name)) or _unused(
+                {**self.services.config.labels, **names}
+            )
+            masks = self._newest_slices(Key(here.client, here.image, str(name)), case, value)
+            if masks:
+                names[str(name)] = value
+                prompts += masks
+        if not prompts:
+            return None
+        axes = {p.axis for p in prompts}
+        if len(axes) > 1:
+            raise BadInput("slices were accepted on several axes: choose the axis to propagate on")
+        (axis,) = axes
+        labels = np.zeros(case.source_grid.shape, dtype=np.uint16)
+        view = np.moveaxis(labels, case.source_grid.dim_of(axis), 0)
+        for prompt in PromptSet(case.source_grid, tuple(prompts)).prompts:
+            view[prompt.index][prompt.mask] = prompt.object_id
+        return labels, names, axis
+
+    def _newest_slices(self, key: Key, case: Case, value: int) -> list[Mask]:
+        masks: dict[tuple[Axis, int], Mask | None] = {}
+        entry: Entry
+        for entry in self.services.results.entries(key, SliceTask.name):
+            prompts = entry.recipe().prompts
+            if not prompts.grid.same_as(case.source_grid):
+                continue  # another volume under the same name
+            labels = entry.labels()
+            for axis, index in {(p.axis, p.index) for p in prompts.prompts}:
+                mask = np.take(labels, index, axis=case.source_grid.dim_of(axis)) > 0
+                # an empty answer still hides what was accepted there before
+                masks.setdefault(
+                    (axis, index), Mask(axis, index, value, mask) if mask.any() else None
+                )
+        return [m for m in masks.values() if m is not None]
+
+    def _from_submitted(
+        self, request: Request, case: Case
+    ) -> tuple[np.ndarray, dict[str, int], None] | None:
+        found = self._submitted(str(request.get("image_key") or request["image"]))
+        if found is None:
+            return None
+        path, names = found
+        labels, grid = load_labelmap(path)
+        if not grid.same_as(case.source_grid):
+            raise BadInput(
+                f"the submitted label lies on another grid than the volume ({grid.shape} against "
+                f"{case.source_grid.shape}, or moved)"
+            )
+        values = [int(v) for v in np.unique(labels) if v]
+        known = {value: name for name, value in names.items()}
+        own = {value: name for name, value in self.services.config.labels.items()}
+        return (
+            labels,
+            {known.get(v) or own.get(v) or f"label_{v}": v for v in values},
+            None,
+        )
+
+
+def _unused(names: dict[str, int]) -> int:
+    return max(names.values(), default=0) + 1

@@ -1,0 +1,198 @@
+"""POST /infer/{model}: MONAI Label's own endpoint, without its faults.
+
+Upstream's runs inside the event loop (nothing else is answered meanwhile), goes on when the client
+is gone, reads any file that `image` names, and turns every error into "Internal Server Error".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import File, Form, HTTPException, Request, UploadFile
+from fastapi.background import BackgroundTasks
+from fastapi.concurrency import run_in_threadpool
+from monailabel.datastore.dicom import DICOMWebDatastore
+from monailabel.endpoints.infer import ResultType, send_response
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.exception import MONAILabelException
+from monailabel.utils.others.generic import remove_file
+
+from lib.errors import BadInput, Cancelled, Unavailable
+from lib.serving.dicom_seg import to_dicom_seg
+from lib.serving.jobs import Job, JobBoard
+
+logger = logging.getLogger(__name__)
+
+#: What a request may say; anything else of its params is dropped. `image`, `label_file` and the
+#: like come from the server alone.
+_PARAMS = {
+    *("policy", "propagation", "window", "axis", "carry", "merge", "end_of_object"),
+    *("prompt_slices", "source", "label", "label_info", "selected_label_name", "label_tag"),
+    *("foreground", "background", "roi", "slice", "reset_state"),
+    *("client_id", "job", "save_label"),
+    *("result_extension", "result_dtype", "result_compress", "restore_label_idx"),
+}
+_UID = re.compile(r"[0-9.]{3,64}")
+_SESSION = re.compile(r"[0-9a-f-]{8,64}")
+_LOOK_EVERY = 0.2  # seconds between looks whether the client is still there
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The image of a request: what the engine opens, and what results are filed under."""
+
+    image: str
+    key: str
+
+
+def infer_endpoint(instance: MONAILabelApp, board: JobBoard, device: str) -> Callable:
+    """The endpoint for an app whose tasks run on `device`."""
+
+    async def infer(
+        http: Request,
+        background_tasks: BackgroundTasks,
+        model: str,
+        image: str = "",
+        session_id: str = "",
+        params: Annotated[str, Form()] = "{}",
+        file: Annotated[UploadFile | None, File()] = None,
+        label: Annotated[UploadFile | None, File()] = None,
+        output: ResultType | None = None,
+    ):
+        try:
+            if model not in instance.info()["models"]:
+                raise HTTPException(404, f"there is no model {model!r} on this server")
+            said = read_params(params)
+            subject = await run_in_threadpool(
+                find_image, instance, image, session_id, file, background_tasks
+            )
+            client = str(said.get("client_id") or (http.client.host if http.client else "local"))
+            job = Job(client, subject.key, model, device)
+            if said.get("job"):
+                job.id = str(said["job"])[:64]
+            request = {
+                **{k: v for k, v in said.items() if k in _PARAMS},
+                "model": model,
+                "network": said.get("model"),
+                "image": subject.image,
+                "image_key": subject.key,
+                "client": client,
+            }
+            if label is not None:
+                request["label_file"] = await run_in_threadpool(
+                    keep_upload, label, background_tasks
+                )
+
+            def work() -> dict:
+                request["job"] = job.id
+                result = instance.infer(request)
+                if output == ResultType.dicom_seg:
+                    result["dicom_seg"] = to_dicom_seg(instance, subject.image, result, said)
+                return result
+
+            result = await unless_gone(http, job, board, work)
+            return send_response(instance.datastore(), result, output, background_tasks)
+        except Exception as error:
+            raise as_answer(error) from error
+
+    return infer
+
+
+async def unless_gone(http: Request, job: Job, board: JobBoard, work: Callable[[], dict]) -> dict:
+    """The result of `work`; a client that hangs up stops it at the next slice.
+
+    Raises:
+        Cancelled: it was stopped.
+    """
+    future = asyncio.wrap_future(board.submit(job, work))
+    while True:
+        done, _ = await asyncio.wait({future}, timeout=_LOOK_EVERY)
+        if done:
+            return future.result()
+        if await http.is_disconnected():
+            job.cancel("the client is gone")
+
+
+def read_params(text: str) -> dict[str, object]:
+    """The `params` field of the form.
+
+    Raises:
+        BadInput: not a JSON object.
+    """
+    try:
+        params = json.loads(text or "{}")
+    except ValueError as error:
+        raise BadInput(f"params is not JSON: {error}") from error
+    if not isinstance(params, dict):
+        raise BadInput("params must be a JSON object, like {}")
+    return params
+
+
+def find_image(
+    instance: MONAILabelApp,
+    image: str,
+    session_id: str,
+    file: UploadFile | None,
+    background_tasks: BackgroundTasks,
+) -> Subject:
+    """The image a request is about: of a session, an upload, or the datastore; never a path.
+
+    Raises:
+        HTTPException: 404, there is no such image.
+    """
+    if session_id:
+        sessions = instance.sessions()
+        known = sessions.get_session(session_id) if _SESSION.fullmatch(session_id) else None
+        if known:
+            return Subject(known.image, f"session-{session_id}")
+        if not image:
+            raise HTTPException(404, "the session has expired: load the volume again")
+    if file is not None:
+        path = keep_upload(file, background_tasks)
+        return Subject(path, f"upload-{Path(path).name}")
+    if not image:
+        raise HTTPException(422, "no image: name one of the datastore, or give a session")
+    datastore = instance.datastore()
+    by_uid = isinstance(datastore, DICOMWebDatastore) and _UID.fullmatch(image) is not None
+    if not by_uid and image not in datastore.list_images():
+        raise HTTPException(404, f"there is no image {image!r} in the datastore")
+    return Subject(image, image)
+
+
+def keep_upload(upload: UploadFile, background_tasks: BackgroundTasks) -> str:
+    """Copy an upload to a file of its kind; it goes when the answer is sent."""
+    ending = re.search(r"(\.nii|\.seg)?\.[A-Za-z0-9]{1,8}$", upload.filename or "")
+    with tempfile.NamedTemporaryFile(
+        prefix="sam2_ct_", suffix=ending[0] if ending else ".nii.gz", delete=False
+    ) as copy:
+        shutil.copyfileobj(upload.file, copy)
+    background_tasks.add_task(remove_file, copy.name)
+    return copy.name
+
+
+def as_answer(error: Exception) -> HTTPException:
+    """The HTTP error that tells a person what happened."""
+    if isinstance(error, HTTPException):
+        return error
+    if isinstance(error, BadInput):
+        return HTTPException(422, str(error))
+    if isinstance(error, Unavailable):
+        return HTTPException(503, str(error))
+    if isinstance(error, Cancelled):
+        return HTTPException(409, f"stopped: {error}")
+    if isinstance(error, MONAILabelException):
+        return HTTPException(422, error.msg)
+    logger.exception("a request failed", exc_info=error)
+    kind = type(error).__name__
+    return HTTPException(
+        500, f"an unexpected error of the server ({kind}: {error}); its log says more"
+    )

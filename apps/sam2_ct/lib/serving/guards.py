@@ -1,0 +1,85 @@
+"""What stands in front of every route: the size of uploads, and who may come in."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Sequence
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+class UploadLimit:
+    """Answers 413 to a body above `max_bytes`, whether its length is declared or not."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self.app = app
+        self.max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        sentence = f"the upload is larger than {self.max_bytes >> 20} MB, the limit of this server"
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > self.max_bytes:
+            return await refuse(send, 413, sentence)
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.max_bytes:
+                raise HTTPException(413, sentence)
+            return message
+
+        return await self.app(scope, counted, send)
+
+
+class LoopbackOnly:
+    """Answers 403 to other machines.
+
+    MONAI Label listens on all interfaces unless it is told a host; with this, a server that was
+    not told serves this machine alone.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] == "http" and not is_loopback((scope.get("client") or ("",))[0]):
+            return await refuse(
+                send, 403, "this server answers its own machine only: start it with --host ADDRESS"
+            )
+        return await self.app(scope, receive, send)
+
+
+async def refuse(send: Send, status: int, sentence: str) -> None:
+    """A complete answer with a sentence as `detail`."""
+    body = json.dumps({"detail": sentence}).encode()
+    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is this machine's own."""
+    if host in ("localhost", "testclient"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def host_asked_for(arguments: Sequence[str]) -> str | None:
+    """The value of --host (-i) on a command line, None if it is not there."""
+    for n, argument in enumerate(arguments):
+        if argument in ("--host", "-i"):
+            return arguments[n + 1] if n + 1 < len(arguments) else None
+        if argument.startswith("--host="):
+            return argument.partition("=")[2]
+    return None

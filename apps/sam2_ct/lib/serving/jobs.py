@@ -1,0 +1,192 @@
+"""Requests at work and in the queue: one worker per device, progress, cancelling."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TypeVar
+
+from lib.errors import Cancelled
+
+T = TypeVar("T")
+
+_REMEMBERED = 200
+
+
+class State(str, Enum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more will happen to the job."""
+        return self not in (State.QUEUED, State.RUNNING)
+
+
+@dataclass
+class Job:
+    """One request.
+
+    Attributes:
+        client: who asked; a new request of the same client for the same image replaces this one.
+        image: what about.
+        model: which task.
+        device: whose queue it stands in.
+        id: names the job in the routes; a client may choose it.
+        state: where it stands.
+        done: slices finished.
+        expected: slices in all, 0 before that is known.
+    """
+
+    client: str
+    image: str
+    model: str
+    device: str
+    id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    state: State = State.QUEUED
+    done: int = 0
+    expected: int = 0
+    created: float = field(default_factory=time.time)
+    _first_slice: float | None = None
+    _last_slice: float | None = None
+    _stop: str | None = None
+
+    def progress(self, done: int, expected: int) -> None:
+        """Told by the engine after every slice.
+
+        Raises:
+            Cancelled: somebody asked for that.
+        """
+        now = time.monotonic()
+        if self._first_slice is None:
+            self._first_slice = now
+        self._last_slice = now
+        self.done, self.expected = done, expected
+        self.check()
+
+    def check(self) -> None:
+        """Go on, or not.
+
+        Raises:
+            Cancelled: somebody asked for that.
+        """
+        if self._stop is not None:
+            raise Cancelled(self._stop)
+
+    def cancel(self, why: str) -> None:
+        """Stop at the next slice, or before the first."""
+        if self._stop is None and not self.state.is_over:
+            self._stop = why
+
+    def seconds_left(self) -> float | None:
+        """Of the propagation, judged by the slices so far; None before the second slice."""
+        if self.state is not State.RUNNING or self.done < 2:
+            return None
+        each = (self._last_slice - self._first_slice) / (self.done - 1)
+        return round(each * (self.expected - self.done), 1)
+
+    def describe(self) -> dict[str, object]:
+        """JSON-ready."""
+        return {
+            "id": self.id,
+            "client": self.client,
+            "image": self.image,
+            "model": self.model,
+            "device": self.device,
+            "state": self.state.value,
+            "slices_done": self.done,
+            "slices": self.expected,
+            "seconds_left": self.seconds_left(),
+            "created": round(self.created, 3),
+        }
+
+
+class JobBoard:
+    """All jobs; those of one device run one after the other, in the order they came."""
+
+    def __init__(self) -> None:
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._workers: dict[str, ThreadPoolExecutor] = {}
+        self._lock = threading.Lock()
+
+    def submit(self, job: Job, work: Callable[[], T]) -> Future[T]:
+        """Queue `work` on the job's device; older jobs of the same client and image give way.
+
+        The future's result is that of `work`, or `Cancelled`.
+        """
+        with self._lock:
+            for other in self._jobs.values():
+                if (other.client, other.image) == (job.client, job.image):
+                    other.cancel("superseded by a newer request for the same image")
+            if job.id in self._jobs:
+                job.id = uuid.uuid4().hex[:12]
+            self._jobs[job.id] = job
+            self._forget()
+            worker = self._workers.get(job.device)
+            if worker is None:
+                worker = ThreadPoolExecutor(1, thread_name_prefix=f"sam2_ct-{job.device}")
+                self._workers[job.device] = worker
+            return worker.submit(self._run, job, work)
+
+    def find(self, job_id: str | None) -> Job | None:
+        """The job of that id."""
+        with self._lock:
+            return self._jobs.get(job_id) if job_id else None
+
+    def select(self, client: str | None = None, image: str | None = None) -> list[Job]:
+        """Jobs of a client and/or about an image, newest first."""
+        with self._lock:
+            return [
+                job
+                for job in reversed(self._jobs.values())
+                if (client is None or job.client == client)
+                and (image is None or job.image == image)
+            ]
+
+    def queues(self) -> dict[str, dict[str, object]]:
+        """Device → what runs and what waits there, in order."""
+        with self._lock:
+            jobs = list(self._jobs.values())
+            devices = list(self._workers)
+        return {
+            device: {
+                "running": [j.id for j in jobs if j.device == device and j.state is State.RUNNING],
+                "waiting": [j.id for j in jobs if j.device == device and j.state is State.QUEUED],
+            }
+            for device in devices
+        }
+
+    def waiting(self, device: str) -> int:
+        """Length of a device's queue, the running job included."""
+        with self._lock:
+            return sum(j.device == device and not j.state.is_over for j in self._jobs.values())
+
+    def _run(self, job: Job, work: Callable[[], T]) -> T:
+        over = State.FAILED
+        try:
+            job.check()
+            job.state = State.RUNNING
+            result = work()
+            over = State.DONE
+            return result
+        except Cancelled:
+            over = State.CANCELLED
+            raise
+        finally:
+            job.state = over
+
+    def _forget(self) -> None:
+        over = [j.id for j in self._jobs.values() if j.state.is_over]
+        for job_id in over[: max(0, len(self._jobs) - _REMEMBERED)]:
+            del self._jobs[job_id]

@@ -1,0 +1,37 @@
+"""Labels that annotators submitted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+
+
+def submitted_label(datastore: Datastore, image: str) -> tuple[Path, dict[str, int]] | None:
+    """The label of an image and the names in it: the final one, else that of any other tag."""
+    tags = datastore.get_labels_by_image_id(image)
+    order = [DefaultLabelTag.FINAL.value, DefaultLabelTag.ORIGINAL.value, *sorted(map(_text, tags))]
+    by_name = {_text(tag): (tag, label) for tag, label in tags.items()}
+    for name in order:
+        if name not in by_name:
+            continue
+        tag, label = by_name[name]
+        path = datastore.get_label_uri(label, tag)
+        if path and Path(path).is_file():
+            return Path(path), _names(datastore.get_label_info(label, tag))
+    return None
+
+
+def _names(info: object) -> dict[str, int]:
+    """Names and values as Slicer submits them: label_info, a list of {name, idx or id}."""
+    info = info if isinstance(info, dict) else {}
+    listed = info.get("label_info") or (info.get("params") or {}).get("label_info") or []
+    names = {}
+    for number, one in enumerate(listed, start=1):
+        if isinstance(one, dict) and one.get("name"):
+            names[str(one["name"])] = int(one.get("idx") or one.get("id") or number)
+    return names
+
+
+def _text(tag: object) -> str:
+    return str(getattr(tag, "value", tag))

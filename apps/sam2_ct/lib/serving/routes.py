@@ -1,0 +1,86 @@
+"""The app's own routes: queue, progress, cancelling, earlier results. Under /sam2_ct/."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, HTTPException, Query
+from fastapi.responses import FileResponse
+from monailabel.config import settings as server_settings
+from monailabel.endpoints.user.auth import RBAC
+
+from lib.errors import BadInput
+from lib.serving.jobs import Job, JobBoard
+from lib.serving.results import Entry, Key, Results
+
+
+def own_routes(board: JobBoard, results: Results) -> APIRouter:
+    """A router over the jobs and the log of results."""
+    router = APIRouter(
+        prefix="/sam2_ct",
+        tags=["SAM 2 CT"],
+        dependencies=[Depends(RBAC(server_settings.MONAI_LABEL_AUTH_ROLE_USER))],
+    )
+
+    @router.get("/queue", summary="What runs and what waits, per device")
+    async def queue() -> dict:
+        return board.queues()
+
+    @router.get("/jobs", summary="Jobs, newest first: slices done, of how many, seconds left")
+    async def jobs(client_id: str | None = None, image: str | None = None) -> list[dict]:
+        return [job.describe() for job in board.select(client_id, image)]
+
+    @router.get("/jobs/{job_id}", summary="Progress of one job")
+    async def job(job_id: str) -> dict:
+        return _known(board, job_id).describe()
+
+    @router.delete("/jobs/{job_id}", summary="Stop a job at its next slice")
+    async def cancel(job_id: str) -> dict:
+        job = _known(board, job_id)
+        job.cancel("cancelled on request")
+        return job.describe()
+
+    @router.get("/results", summary="Results of an object, newest first")
+    def listed(image: str, label: str, client_id: str = "127.0.0.1") -> list[dict]:
+        return [_brief(results, e) for e in results.entries(Key(client_id, image, label))]
+
+    @router.get("/result", summary="The label map of the newest result, or of one further back")
+    def result(
+        image: str, label: str, client_id: str = "127.0.0.1", back: int = Query(0, ge=0)
+    ) -> FileResponse:
+        entries = results.entries(Key(client_id, image, label))
+        if back >= len(entries):
+            raise HTTPException(404, f"{label!r} has {len(entries)} results on this image")
+        return _file(entries[back])
+
+    @router.post("/undo", summary="Set the newest result aside; answers the one before it")
+    def undo(image: str, label: str, client_id: str = "127.0.0.1"):
+        try:
+            before = results.undo(Key(client_id, image, label))
+        except BadInput as error:
+            raise HTTPException(404, str(error)) from error
+        return _file(before) if before else {"detail": f"{label!r} has no result any more"}
+
+    return router
+
+
+def _known(board: JobBoard, job_id: str) -> Job:
+    job = board.find(job_id)
+    if job is None:
+        raise HTTPException(404, f"there is no job {job_id!r}")
+    return job
+
+
+def _brief(results: Results, entry: Entry) -> dict[str, object]:
+    log = entry.read()
+    return {
+        "created": log["created"],
+        "task": log["task"],
+        "log": entry.log.relative_to(results.folder).as_posix(),
+        "confidence": log["report"]["confidence"],
+        "next_slices": log["report"]["next_slices"],
+    }
+
+
+def _file(entry: Entry) -> FileResponse:
+    return FileResponse(
+        entry.labels_path, media_type="application/octet-stream", filename=entry.labels_path.name
+    )

@@ -1,0 +1,84 @@
+"""Samples over a Ray cluster: one actor per GPU, or per CPU where there is no GPU.
+
+Ray is imported here only, and only when asked for. The dataset's folder (and `--checkpoint FILE`)
+must be reachable under the same path on every node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lib.errors import BadInput, Unavailable
+from lib.evaluation.configurations import Configuration
+from lib.evaluation.evaluator import Evaluator, Recipe, Result
+from lib.evaluation.split import Sample
+
+_APP = Path(__file__).resolve().parents[2]
+
+Task = tuple[Sample, Sequence[Configuration]]
+
+
+class Worker:
+    """What an actor is: an evaluator that answers with all results of a sample, or a reason."""
+
+    def __init__(self, recipe: Recipe, run_model: str) -> None:
+        self.evaluator = Evaluator(recipe, run_model)
+
+    def evaluate(self, task: Task) -> tuple[Sample, list[Result], str | None]:
+        """Results of one sample; a `BadInput` becomes its message."""
+        sample, configurations = task
+        try:
+            return sample, list(self.evaluator.evaluate(sample, configurations)), None
+        except BadInput as error:
+            return sample, [], str(error)
+
+
+def spread(
+    address: str, tasks: Sequence[Task], recipe: Recipe, run_model: str
+) -> Iterator[tuple[Sample, list[Result], str | None]]:
+    """Evaluate tasks on a cluster; answers come as they are ready.
+
+    Args:
+        address: of a Ray cluster, or `local` to start one on this machine.
+        tasks: samples and what to measure of each.
+        recipe, run_model: what each worker makes its evaluator of.
+
+    Raises:
+        Unavailable: Ray is not installed, or the cluster cannot be reached.
+    """
+    try:
+        import ray
+        from ray.util import ActorPool
+    except ImportError as error:
+        raise Unavailable(f"--ray needs the package ray: {error}") from error
+    local = address == "local"
+    # on this machine workers import the app where it lies; elsewhere it travels, without weights
+    # that every node can download for itself
+    environment = (
+        {"env_vars": {"PYTHONPATH": str(_APP)}}
+        if local
+        else {"working_dir": str(_APP), "excludes": ["*.pt", "logs", "bin"]}
+    )
+    try:
+        ray.init(
+            address=None if local else address,
+            runtime_env=environment,
+            include_dashboard=False if local else None,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
+    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise Unavailable(f"cannot reach the Ray cluster {address!r}: {reason}") from error
+    try:
+        have = ray.cluster_resources()
+        gpus = int(have.get("GPU", 0)) if recipe.device != "cpu" else 0
+        places = gpus or int(have.get("CPU", 1))
+        needs = {"num_gpus": 1} if gpus else {"num_cpus": 1}
+        actor = ray.remote(**needs)(Worker)
+        workers = [actor.remote(recipe, run_model) for _ in range(min(places, len(tasks)))]
+        pool = ActorPool(workers)
+        yield from pool.map_unordered(lambda worker, task: worker.evaluate.remote(task), tasks)
+    finally:
+        ray.shutdown()

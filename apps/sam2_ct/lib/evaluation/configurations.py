@@ -1,0 +1,225 @@
+"""Every row of the tables as a named configuration; the rows themselves are data (`paper.yaml`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from lib.configs.settings import Settings
+from lib.errors import BadInput
+from lib.prompts.simulated import positions
+from lib.propagation.inferer import Propagation
+from lib.propagation.policy import describe, parse_policy
+
+#: The tables of `paper.yaml`; `all` is all of them.
+TABLES = ("1", "5", "6", "7", "interactive", "challenge")
+
+PAPER = Path(__file__).with_name("paper.yaml")
+
+
+class Method(str, Enum):
+    """What makes a volume of the painted slices."""
+
+    SAM2 = "sam2"
+    INTERPOLATION = "interpolation"
+    THRESHOLD = "interpolation+threshold"
+    RANDOM_WALKER = "random-walker"
+
+
+# The paper's base (III-A). It cuts the volume to the object, so there is no end to look for, and
+# stock SAM 2 never stops: `end_of_object` is off here, unlike in a served request.
+BASE = Settings(policy=parse_policy("baseline"), end_of_object=0)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One way to get from a few marked slices to a volume.
+
+    Attributes:
+        method: SAM 2 or a comparator.
+        prompts: which slices are marked (`lib.prompts.simulated.positions`); with three-axis
+            propagation on every axis.
+        annotation: `mask`, or `clicks-N` on each of them.
+        model: checkpoint by name; None is the run's.
+        settings: what a served request may choose too.
+        rounds: how often a simulated annotator corrects the worst slice afterwards.
+        correction: what they do there: `mask` repaints it, `clicks-1` clicks once.
+    """
+
+    method: Method = Method.SAM2
+    prompts: str = "first-middle-last"
+    annotation: str = "mask"
+    model: str | None = None
+    settings: Settings = BASE
+    rounds: int = 0
+    correction: str = "mask"
+
+    def __post_init__(self) -> None:
+        positions(np.ones(2, dtype=bool), self.prompts)  # refuses an unknown strategy
+        clicks(self.annotation)
+        if clicks(self.correction) > 1:
+            raise BadInput(f"correction {self.correction!r}: use mask or clicks-1")
+        if self.rounds < 0:
+            raise BadInput(f"rounds must be 0 or more, got {self.rounds}")
+        by_masks = self.annotation == "mask" and (self.rounds == 0 or self.correction == "mask")
+        if self.method is not Method.SAM2 and not by_masks:
+            raise BadInput(
+                f"{self.method.value} needs painted slices: annotation and correction mask"
+            )
+        if self.rounds and self.settings.propagation is Propagation.THREE_AXIS:
+            raise BadInput("rounds of correction are on axial slices: not with three-axis")
+
+    @classmethod
+    def parse(cls, options: Mapping[str, object], base: Settings = BASE) -> Configuration:
+        """From options by name: those of a request, and method, prompts, annotation, model, …
+
+        Raises:
+            BadInput: an unknown option or value.
+        """
+        known = {"method", "prompts", "annotation", "model", "rounds", "correction"}
+        served = set(base.describe())
+        unknown = sorted(set(options) - known - served)
+        if unknown:
+            raise BadInput(
+                f"unknown option {', '.join(map(repr, unknown))} of a configuration: use "
+                f"{', '.join(sorted(known | served))}"
+            )
+        settings = Settings.parse({k: v for k, v in options.items() if k in served}, base)
+        try:
+            method = Method(str(options.get("method", "sam2")))
+            rounds = int(str(options.get("rounds", 0)))
+        except ValueError as error:
+            methods = ", ".join(m.value for m in Method)
+            raise BadInput(f"{error}: methods are {methods}; rounds is a number") from None
+        return cls(
+            method=method,
+            prompts=str(options.get("prompts", "first-middle-last")),
+            annotation=str(options.get("annotation", "mask")),
+            model=None if options.get("model") is None else str(options["model"]),
+            settings=settings,
+            rounds=rounds,
+            correction=str(options.get("correction", "mask")),
+        )
+
+    def on(self, model: str) -> Configuration:
+        """This configuration with the run's model where it names none."""
+        return replace(self, model=self.model or model)
+
+    @property
+    def key(self) -> str:
+        """Name by which results are filed: equal for equal work, fit for a file name."""
+        s = self.settings
+        parts = [self.prompts, self.annotation]
+        if self.method is Method.SAM2:
+            parts = [
+                self.model or "default",
+                s.window.describe(),
+                *parts,
+                s.propagation.value + (f"-{s.merge}" if s.merge != "mean" else ""),
+                describe(s.policy),
+                *(["carry"] if s.carry else []),
+                *([f"axis-{s.axis.value}"] if s.axis != BASE.axis else []),
+                *([f"end-{s.end_of_object}"] if s.end_of_object else []),
+            ]
+        else:
+            parts = [self.method.value, *parts]
+        if self.rounds:
+            parts.append(f"{self.rounds}x{self.correction}")
+        return "_".join(parts)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table: its place, its configuration, and the published figures.
+
+    Attributes:
+        published: `dice`, `iou`, `hd` → (mean, standard deviation); empty for our own rows.
+    """
+
+    table: str
+    experiment: str
+    label: str
+    configuration: Configuration
+    published: Mapping[str, Sequence[float]]
+
+    def as_json(self) -> dict[str, object]:
+        """For `run.json`."""
+        return {
+            "table": self.table,
+            "experiment": self.experiment,
+            "label": self.label,
+            "key": self.configuration.key,
+            "published": {k: list(v) for k, v in self.published.items()},
+        }
+
+
+def clicks(annotation: str) -> int:
+    """Number of clicks of `clicks-N`, 0 for `mask`.
+
+    Raises:
+        BadInput: neither.
+    """
+    if annotation == "mask":
+        return 0
+    count = annotation.removeprefix("clicks-")
+    if count == annotation or not count.isdecimal() or int(count) < 1:
+        raise BadInput(f"unknown annotation {annotation!r}: use mask or clicks-N")
+    return int(count)
+
+
+@cache
+def paper() -> Mapping[str, object]:
+    """The content of `paper.yaml`."""
+    return yaml.safe_load(PAPER.read_text(encoding="utf-8"))
+
+
+def rows_of(table: str, model: str, base: Settings = BASE) -> list[Row]:
+    """The rows of a table, or of `all`.
+
+    Args:
+        table: one of `TABLES` or `all`.
+        model: the run's checkpoint.
+        base: what rows leave out, say another window for MR.
+
+    Raises:
+        BadInput: no such table.
+    """
+    if table != "all" and table not in TABLES:
+        raise BadInput(f"unknown table {table!r}: use {', '.join(TABLES)} or all")
+    wanted = TABLES if table == "all" else (table,)
+    return [row for name in wanted for row in _rows(name, model, base)]
+
+
+def rows_from_file(file: Path, model: str, base: Settings = BASE) -> list[Row]:
+    """Rows of a user's own: a YAML list `configurations` of options, each with a `name`.
+
+    Raises:
+        BadInput: the file cannot be read or holds something else.
+    """
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BadInput(f"cannot read {file}: {error}") from error
+    entries = content.get("configurations") if isinstance(content, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries or [0]):
+        raise BadInput(f"{file} needs a list `configurations` of options, each with a name")
+    rows = []
+    for number, entry in enumerate(entries, 1):
+        options = dict(entry)
+        name = str(options.pop("name", f"configuration {number}"))
+        rows.append(Row("own", file.name, name, Configuration.parse(options, base).on(model), {}))
+    return rows
+
+
+def _rows(table: str, model: str, base: Settings) -> Iterator[Row]:
+    for experiment in paper()["tables"][table]["experiments"]:
+        for row in experiment["rows"]:
+            configuration = Configuration.parse(row["options"], base).on(model)
+            published = {k: row[k] for k in ("dice", "iou", "hd") if k in row}
+            yield Row(table, experiment["name"], row["label"], configuration, published)

@@ -1,0 +1,288 @@
+"""One sample under many configurations: prompts in, scores out.
+
+Holds the models and one feature bank; a slice is encoded once for all configurations that share
+window and checkpoint.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from scipy.integrate import trapezoid
+
+from lib.evaluation.baselines import interpolate_and_threshold, interpolate_slices, walk_randomly
+from lib.evaluation.configurations import Configuration, Method, clicks
+from lib.evaluation.metrics import as_record, overlap, score, surface_dice
+from lib.evaluation.protocol import Scene, SceneMaker
+from lib.evaluation.split import Sample
+from lib.evaluation.timing import ComponentClock
+from lib.geometry import Axis, Grid
+from lib.models.build import LoadedModel, load_predictor
+from lib.prompts.simulated import click_prompt, next_click
+from lib.prompts.types import Mask, Points, Prompt, PromptSet
+from lib.propagation.features import DEFAULT_CACHE_BYTES, FeatureBank
+from lib.propagation.inferer import PropagationSettings, PseudoVideoInferer
+
+_GPU_BATCH = 8
+_VIEWED_SLICES = 4
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an evaluator is made of; small and picklable, for workers elsewhere.
+
+    Attributes:
+        root: the dataset's folder.
+        model: the run's checkpoint by name, as `load_predictor` takes it.
+        checkpoint: a user's own file, or None.
+        device: auto, cpu, cuda or cuda:N.
+        viewed: keys of the configurations whose result the contact sheet may show.
+    """
+
+    root: Path
+    model: str
+    checkpoint: Path | None
+    device: str
+    viewed: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Result:
+    """A line of the results, and what the contact sheet needs if it is to show it."""
+
+    record: dict[str, object]
+    view: dict[str, np.ndarray] | None
+
+
+class Evaluator:
+    """Runs samples under configurations.
+
+    Args:
+        recipe: what to make it of.
+        run_model: the name by which configurations call the recipe's model.
+        loaded: the recipe's model, if it is loaded already.
+    """
+
+    def __init__(self, recipe: Recipe, run_model: str, loaded: LoadedModel | None = None) -> None:
+        self.recipe = recipe
+        self.run_model = run_model
+        self.scenes = SceneMaker(recipe.root)
+        self.bank = FeatureBank(DEFAULT_CACHE_BYTES)
+        self._inferers: dict[str, PseudoVideoInferer] = {}
+        if loaded is not None:
+            self._hold(run_model, loaded)
+
+    def evaluate(self, sample: Sample, configurations: Sequence[Configuration]) -> Iterator[Result]:
+        """Results of one sample, one after the other."""
+        # neighbours share features, three axes (which need the most) come last
+        order = sorted(
+            configurations,
+            key=lambda c: (
+                c.method.value,
+                c.model or "",
+                c.settings.window.describe(),
+                c.settings.propagation.value,
+            ),
+        )
+        for configuration in order:
+            yield self._one(sample, configuration)
+        self.bank.clear()
+
+    def _one(self, sample: Sample, configuration: Configuration) -> Result:
+        scene = self.scenes(sample, configuration)
+        clock = ComponentClock()
+        begin = time.perf_counter()
+        trial = _Trial(self, configuration, scene, clock)
+        rounds = []
+        predicted = trial.predict(trial.first_prompts())
+        for number in range(configuration.rounds):
+            rounds.append(trial.judge(predicted))
+            if not trial.correct(predicted, number):
+                break
+            predicted = trial.predict(trial.prompts)
+        seconds = time.perf_counter() - begin
+        if configuration.rounds:
+            rounds.append(trial.judge(predicted))
+            # a perfect result needs no more corrections and stays perfect
+            rounds += [rounds[-1]] * (configuration.rounds + 1 - len(rounds))
+
+        spacing = scene.grid.spacing
+        dim = scene.grid.dim_of(Axis.AXIAL)
+        axial = sorted({p.index for p in trial.prompts.select(axis=Axis.AXIAL)})
+        record: dict[str, object] = {
+            "sample": sample.id,
+            "case": sample.case,
+            "class": sample.kind,
+            "configuration": configuration.key,
+            "scores": as_record(score(predicted, scene.truth, spacing, painted=axial, dim=dim)),
+            "empty": not predicted.any(),
+            "marked": {
+                axis.value: sorted({p.index for p in trial.prompts.select(axis=axis)})
+                for axis in Axis
+                if trial.prompts.select(axis=axis)
+            },
+            "slices": scene.grid.shape[dim],
+            "shape": list(scene.grid.shape),
+            "spacing": [round(s, 4) for s in spacing],
+            "seconds": round(seconds, 4),
+            "components": clock.as_json(),
+            "tracked": trial.tracked,
+            "encoded": trial.encoded,
+            "decided": trial.decided,
+        }
+        if rounds:
+            record["rounds"] = rounds
+            steps = np.arange(len(rounds))
+            record["auc"] = {
+                name: round(float(trapezoid([r[name] for r in rounds], steps)), 6)
+                for name in ("dice", "nsd_2mm")
+            }
+        viewed = configuration.key in self.recipe.viewed
+        return Result(record, _view(scene, predicted, axial, dim) if viewed else None)
+
+    def inferer(self, model: str) -> PseudoVideoInferer:
+        """The engine with a model, loaded on first use."""
+        if model not in self._inferers:
+            own = model == self.run_model
+            loaded = load_predictor(
+                self.recipe.model if own else model,
+                self.recipe.checkpoint if own else None,
+                self.recipe.device,
+            )
+            self._hold(model, loaded)
+        return self._inferers[model]
+
+    def _hold(self, name: str, loaded: LoadedModel) -> None:
+        batch = _GPU_BATCH if loaded.device.type == "cuda" else 1
+        self._inferers[name] = PseudoVideoInferer(loaded.predictor, loaded.sha256, self.bank, batch)
+
+
+@dataclass
+class _Trial:
+    """One sample under one configuration while it runs."""
+
+    evaluator: Evaluator
+    configuration: Configuration
+    scene: Scene
+    clock: ComponentClock
+    prompts: PromptSet | None = None
+    tracked: int = 0
+    encoded: int = 0
+
+    def __post_init__(self) -> None:
+        self.decided: list[str] = []
+        self._corrected: set[int] = set()
+
+    def first_prompts(self) -> PromptSet:
+        """The painted slices, or clicks on them."""
+        painted = self.scene.prompts
+        count = clicks(self.configuration.annotation)
+        if count:
+            clicked = tuple(
+                click_prompt(p, count, lambda points, t=p: self._answer(points, t))
+                for p in painted.prompts
+            )
+            painted = PromptSet(painted.grid, clicked)
+        self.prompts = painted
+        return painted
+
+    def predict(self, prompts: PromptSet) -> np.ndarray:
+        """(X, Y, Z) bool by the configuration's method."""
+        self.prompts = prompts
+        method = self.configuration.method
+        if method is Method.SAM2:
+            return self._propagate(self.scene.image, prompts)
+        (axis,) = {p.axis for p in prompts.prompts}
+        dim = prompts.grid.dim_of(axis)
+        marked = [p.index for p in prompts.prompts]
+        spacing = prompts.grid.spacing
+        truth, raw = self.scene.truth, self.scene.raw
+        if method is Method.INTERPOLATION:
+            return interpolate_slices(truth, dim, marked, spacing=spacing)
+        if method is Method.THRESHOLD:
+            return interpolate_and_threshold(raw, truth, dim, marked, spacing=spacing)
+        return walk_randomly(raw, truth, dim, marked, spacing=spacing)
+
+    def judge(self, predicted: np.ndarray) -> dict[str, float]:
+        """What the challenge reports after every round."""
+        truth, spacing = self.scene.truth, self.scene.grid.spacing
+        return {
+            "dice": round(overlap(predicted, truth)[0], 6),
+            "nsd_2mm": round(surface_dice(predicted, truth, spacing), 6),
+        }
+
+    def correct(self, predicted: np.ndarray, number: int) -> bool:
+        """Mark the slice with the most wrong voxels; False if nothing is wrong.
+
+        A slice is corrected once, unless every wrong one has been.
+        """
+        grid, truth = self.scene.grid, self.scene.truth
+        axis = self.configuration.settings.axis
+        dim = grid.dim_of(axis)
+        wrong = np.moveaxis(predicted != truth, dim, 0).sum((1, 2))
+        fresh = [t for t in np.flatnonzero(wrong) if t not in self._corrected]
+        if not wrong.any():
+            return False
+        worst = int(max(fresh or np.flatnonzero(wrong), key=lambda t: wrong[t]))
+        self._corrected.add(worst)
+        here = np.take(truth, worst, axis=dim)
+        prompt: Prompt
+        if self.configuration.correction == "mask" and here.any():
+            prompt = Mask(axis, worst, 1, here)
+            kept = [p for p in self.prompts.prompts if (p.axis, p.index) != (axis, worst)]
+            self.prompts = replace(self.prompts, prompts=(*kept, prompt))
+            return True
+        at, inside = next_click(here, np.take(predicted, worst, axis=dim))
+        one, none = np.asarray(at, dtype=float)[None], np.empty((0, 2))
+        prompt = Points(axis, worst, 1, one if inside else none, none if inside else one)
+        self.prompts = self.prompts.merged([prompt])
+        return True
+
+    def _answer(self, points: Points, painted: Mask) -> np.ndarray:
+        """(rows, columns) bool: what the model makes of clicks on one slice, alone."""
+        grid = self.scene.grid
+        dim = grid.dim_of(painted.axis)
+        shape, shift = list(grid.shape), np.eye(4)
+        shape[dim], shift[dim, 3] = 1, painted.index
+        single = Grid(tuple(shape), grid.affine @ shift)
+        image = np.take(self.scene.image, [painted.index], axis=dim)
+        predicted = self._propagate(image, PromptSet(single, (replace(points, index=0),)))
+        return np.take(predicted, 0, axis=dim)
+
+    def _propagate(self, image: np.ndarray, prompts: PromptSet) -> np.ndarray:
+        settings: PropagationSettings = self.configuration.settings.engine()
+        inferer = self.evaluator.inferer(self.configuration.model or self.evaluator.run_model)
+        with self.clock.watching(inferer.predictor):
+            found = inferer(image, prompts, settings)
+        self.tracked += sum(r.source != "prompt" for r in found.slices)
+        self.encoded += found.encoded
+        self.decided += [d for d in found.decided if d not in self.decided]
+        return found.logits[1] > 0
+
+
+def _view(
+    scene: Scene, predicted: np.ndarray, painted: Sequence[int], dim: int
+) -> dict[str, np.ndarray]:
+    """A few unpainted slices: evenly spaced ones and the one with the most wrong voxels."""
+    count = scene.grid.shape[dim]
+    free = np.setdiff1d(np.arange(count), painted)
+    free = free if len(free) else np.arange(count)
+    even = free[np.linspace(0, len(free) - 1, _VIEWED_SLICES + 2).astype(int)[1:-1]]
+    wrong = np.moveaxis(predicted != scene.truth, dim, 0).sum((1, 2))
+    shown = np.array(sorted({int(free[np.argmax(wrong[free])]), *map(int, even)}))
+
+    def cut(volume: np.ndarray) -> np.ndarray:
+        return np.moveaxis(volume, dim, 0)[shown]
+
+    plane = [s for d, s in enumerate(scene.grid.spacing) if d != dim]
+    return {
+        "slices": shown,
+        "image": np.round(255 * cut(scene.image)).astype(np.uint8),
+        "truth": cut(scene.truth),
+        "predicted": cut(predicted),
+        "spacing": np.array(plane),
+    }

@@ -1,0 +1,120 @@
+"""From a sample to what a method sees: the crop around the object, and the marked slices.
+
+Paper II-C and SPEC: the in-plane box of the ground truth plus the margin of a served request, as
+the paper's "rough localisation"; along the axis from the first to the last slice of the object.
+The crop is the same for every configuration, so that a slice is encoded once for all.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from monai.data import MetaTensor
+from monai.transforms import Compose
+
+from lib.errors import BadInput
+from lib.evaluation.configurations import Configuration
+from lib.evaluation.dataset import mask_of, volume_of
+from lib.evaluation.split import Sample
+from lib.geometry import Axis, Grid
+from lib.prompts.simulated import mask_prompts
+from lib.prompts.types import PromptSet
+from lib.propagation.inferer import Propagation
+from lib.transforms.chain import pre_transforms
+from lib.transforms.crop import CropToPromptsd
+from lib.transforms.load import grid_of, load_labelmap
+from lib.transforms.window import Window
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A sample as a configuration sees it.
+
+    Attributes:
+        image: (X, Y, Z) float32 in [0, 1], windowed and cropped, RAS.
+        raw: (X, Y, Z) float32, the same crop in the file's unit (HU).
+        truth: (X, Y, Z) bool.
+        prompts: painted slices of the truth, on the crop.
+    """
+
+    image: np.ndarray
+    raw: np.ndarray
+    truth: np.ndarray
+    prompts: PromptSet
+
+    @property
+    def grid(self) -> Grid:
+        """The crop's grid."""
+        return self.prompts.grid
+
+
+class SceneMaker:
+    """Opens samples of a dataset; the last case and its windows stay in memory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._case: str | None = None
+        self._raw: MetaTensor | None = None
+        self._source: Grid | None = None
+        self._windowed: OrderedDict[Window, MetaTensor] = OrderedDict()
+
+    def __call__(self, sample: Sample, configuration: Configuration) -> Scene:
+        """The scene of one sample for one configuration.
+
+        Raises:
+            BadInput: a file cannot be used, or mask and volume lie on different grids.
+        """
+        self._open(sample.case)
+        whole = grid_of(self._raw)
+        truth = self._truth(sample, whole)
+        prompts = prompts_for(configuration, truth, whole)
+        marked = np.argwhere(truth)
+        # the crop of a served request with the object as its region of interest, axial slices
+        crop = CropToPromptsd(("image", "raw"), axes=(Axis.AXIAL,))
+        data = crop(
+            {
+                "image": self._window(configuration.settings.window),
+                "raw": self._raw,
+                "prompts": prompts,
+                "roi": (marked.min(0), marked.max(0) + 1),
+            }
+        )
+        grid = grid_of(data["image"])
+        return Scene(
+            data["image"][0].numpy(),
+            data["raw"][0].numpy(),
+            whole.map_to(grid).array(truth, grid.shape),
+            data["prompts"],
+        )
+
+    def _open(self, case: str) -> None:
+        if case == self._case:
+            return
+        load, orient, *_ = pre_transforms()
+        data = Compose([load, orient])({"image": volume_of(self.root, case)})
+        self._case, self._raw, self._source = case, data["image"], data["source_grid"]
+        self._windowed.clear()
+
+    def _window(self, window: Window) -> MetaTensor:
+        if window not in self._windowed:
+            *_, scale, _crop = pre_transforms(window=window)
+            self._windowed[window] = scale({"image": self._raw})["image"]
+        return self._windowed[window]
+
+    def _truth(self, sample: Sample, whole: Grid) -> np.ndarray:
+        file = mask_of(self.root, sample.case, sample.structure)
+        labels, grid = load_labelmap(file)
+        if not grid.same_as(self._source):
+            raise BadInput(f"{file} and its volume lie on different grids: resample the mask")
+        return grid.map_to(whole).array(labels > 0, whole.shape)
+
+
+def prompts_for(configuration: Configuration, truth: np.ndarray, grid: Grid) -> PromptSet:
+    """The slices a configuration's annotator paints: on one axis, or on all three."""
+    settings = configuration.settings
+    axes = tuple(Axis) if settings.propagation is Propagation.THREE_AXIS else (settings.axis,)
+    first, *more = (mask_prompts(truth, grid, configuration.prompts, axis) for axis in axes)
+    return first.merged(p for other in more for p in other.prompts)

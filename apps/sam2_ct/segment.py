@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -15,10 +16,11 @@ from lib.configs.settings import Settings
 from lib.errors import BadInput
 from lib.geometry import Grid
 from lib.models.build import load_predictor
-from lib.pipeline import Case, Outcome, Pipeline
+from lib.pipeline import Outcome, Pipeline
 from lib.prompts.files import read_points
 from lib.prompts.labelmap import from_labelmap
 from lib.prompts.types import PromptSet
+from lib.replay import replay
 from lib.transforms.load import load_labelmap
 from lib.transforms.save import check_output, save_labelmap
 
@@ -28,8 +30,10 @@ console = Console(stderr=True)
 
 @app.command()
 def segment(
-    ct: Annotated[Path, typer.Argument(help="NIfTI, NRRD or a folder with one DICOM series")],
     output: Annotated[Path, typer.Option("-o", "--output", help=".nii.gz, .nii or .nrrd")],
+    ct: Annotated[
+        Path | None, typer.Argument(help="NIfTI, NRRD or a folder with one DICOM series")
+    ] = None,
     prompts: Annotated[
         Path | None,
         typer.Option(help="label map on the CT's grid: every non-empty slice is a mask prompt"),
@@ -60,8 +64,23 @@ def segment(
     checkpoint: Annotated[Path | None, typer.Option(help="your own checkpoint file")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     report: Annotated[Path | None, typer.Option(help="where to write the report (JSON)")] = None,
+    replay_log: Annotated[
+        Path | None,
+        typer.Option(
+            "--replay",
+            metavar="LOG",
+            help="reproduce a result of the server from its log; the log has prompts and options",
+        ),
+    ] = None,
 ) -> None:
     """Segment the marked objects of a CT through the whole volume."""
+    if replay_log is not None:
+        check_output(output)
+        if prompts is not None or points is not None:
+            raise BadInput("the log has its prompts: leave --prompts and --points out")
+        return _replay(replay_log, ct, output, checkpoint, device, report)
+    if ct is None:
+        raise BadInput("no volume: name a NIfTI or NRRD file, or a folder with one DICOM series")
     settings = Settings.parse(
         {
             "axis": axis,
@@ -91,7 +110,9 @@ def segment(
     console.print(
         f"segmenting {len(marked.object_ids)} object(s) from {len(marked.prompts)} prompts"
     )
-    outcome = _with_progress(pipeline, case, marked, settings)
+    outcome = _with_progress(
+        lambda progress: pipeline.segment(case, marked, settings, progress=progress)
+    )
     finished = time.perf_counter()
     written = _write(outcome, marked, ct, output)
     outcome.report["seconds"] = {
@@ -129,9 +150,30 @@ def read_prompts(
     return PromptSet(grid, tuple(marked))
 
 
-def _with_progress(
-    pipeline: Pipeline, case: Case, prompts: PromptSet, settings: Settings
-) -> Outcome:
+def _replay(
+    log: Path,
+    ct: Path | None,
+    output: Path,
+    checkpoint: Path | None,
+    device: str,
+    report: Path | None,
+) -> None:
+    case, outcome = replay(log, ct, checkpoint, device, _with_progress)
+    save_labelmap(outcome.labels, outcome.grid, output, like=case.path)
+    if report is not None:
+        write_json(report, outcome.report)
+    if outcome.report["replay"]["identical"]:
+        console.print(f"wrote {output}, voxel for voxel the logged result", soft_wrap=True)
+    else:
+        console.print(
+            f"warning: wrote {output}, but it differs from the logged result: "
+            "another volume, or other versions (see the log)",
+            style="yellow",
+            soft_wrap=True,
+        )
+
+
+def _with_progress(run: Callable[[Callable[[int, int], None]], Outcome]) -> Outcome:
     columns = (
         TextColumn("propagating"),
         BarColumn(),
@@ -141,12 +183,7 @@ def _with_progress(
     )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("propagating", total=None)
-        return pipeline.segment(
-            case,
-            prompts,
-            settings,
-            progress=lambda done, of: bar.update(task, completed=done, total=of),
-        )
+        return run(lambda done, of: bar.update(task, completed=done, total=of))
 
 
 def _write(outcome: Outcome, prompts: PromptSet, ct: Path, output: Path) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -46,14 +45,12 @@ class Order:
     Attributes:
         recipe: what to do.
         label_names: object names and their values in the answer.
-        values: object ids of the recipe and the values they get in the answer.
         label: the name results are filed under.
         decided: sentences for the user.
     """
 
     recipe: Recipe
     label_names: dict[str, int]
-    values: dict[int, int]
     label: str
     decided: tuple[str, ...] = ()
 
@@ -102,7 +99,6 @@ class PromptTask(InferTask):
         report["decided"] = [*order.decided, *report["decided"]]
         report["confidence"] = confidence(report["slices"])
         report["next_slices"] = next_slices(report["slices"])
-        outcome.labels = renumbered(outcome.labels, order.values)
         entry = services.results.add(
             self.key(request, order.label), self.name, order.recipe, outcome, order.label_names
         )
@@ -160,14 +156,6 @@ class PromptTask(InferTask):
         """
 
 
-def renumbered(labels: np.ndarray, values: Mapping[int, int]) -> np.ndarray:
-    """Object ids → the values the viewer expects."""
-    out = np.zeros(labels.shape, dtype=np.uint8 if max(values.values()) < 256 else np.uint16)
-    for object_id, value in values.items():
-        out[labels == object_id] = value
-    return out
-
-
 def write_answer(labels: np.ndarray, case: Case, request: Request) -> Path:
     """A file in the format the viewer asked for; whoever sends it removes it.
 
@@ -179,19 +167,9 @@ def write_answer(labels: np.ndarray, case: Case, request: Request) -> Path:
         raise BadInput(f"unknown result_extension {ending!r}: use .nrrd, .nii.gz or .nii")
     with tempfile.NamedTemporaryFile(suffix=ending, prefix="sam2_ct_", delete=False) as file:
         path = Path(file.name)
-    save_labelmap(labels, case.source_grid, path, like=case.path)
+    compress = first_item(request.get("result_compress")) is not False
+    save_labelmap(labels, case.source_grid, path, like=case.path, compress=compress)
     return path
-
-
-def listed(request: Request, field: str) -> list:
-    """A list-valued field that may be absent or JSON text."""
-    value = request.get(field)
-    if isinstance(value, str):
-        try:
-            value = json.loads(value) if value.strip() else None
-        except ValueError:
-            raise BadInput(f"{field} is not a list: {value[:60]!r}") from None
-    return list(value) if isinstance(value, list | tuple) else []
 
 
 def _text(value: object) -> str | None:

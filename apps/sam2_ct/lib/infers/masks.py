@@ -46,12 +46,12 @@ class MaskTask(PromptTask):
             settings=replace(settings, axis=axis),
             roi=marked.roi,
             taken=taken if taken.any() else None,
+            values={value: 1},
         )
         slices = ", ".join(str(p.index) for p in marked.prompts.prompts)
         return Order(
             recipe,
             label_names={name: 1},
-            values={value: 1},
             label=name,
             decided=(f"prompts of {name!r}: {axis.value} slices {slices}",),
         )

@@ -32,7 +32,7 @@ class PointTask(PromptTask):
             roi=marked.roi,
             each_slice_alone=self.each_slice_alone,
         )
-        return Order(recipe, label_names={name: 1}, values={1: 1}, label=name)
+        return Order(recipe, label_names={name: 1}, label=name)
 
 
 class SliceTask(PointTask):

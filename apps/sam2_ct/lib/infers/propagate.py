@@ -67,7 +67,6 @@ class PropagateTask(PromptTask):
         return Order(
             Recipe(prompts=prompts, settings=replace(settings, axis=axis)),
             label_names=label_names,
-            values={i: i for i in found},
             label="+".join(label_names),
             decided=(f"prompts from {origin} ({told})",),
         )

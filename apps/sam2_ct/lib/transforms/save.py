@@ -31,7 +31,12 @@ def check_output(path: str | Path) -> None:
 
 
 def save_labelmap(
-    array: np.ndarray, grid: Grid, path: str | Path, *, like: str | Path | None = None
+    array: np.ndarray,
+    grid: Grid,
+    path: str | Path,
+    *,
+    like: str | Path | None = None,
+    compress: bool = True,
 ) -> None:
     """Write labels (X, Y, Z) on `grid` as NIfTI or NRRD, by the ending of `path`.
 
@@ -44,6 +49,7 @@ def save_labelmap(
         path: `.nii`, `.nii.gz` or `.nrrd`.
         like: the CT file; if it is NIfTI on the same grid, a NIfTI output keeps its sform and
             qform, their codes and units bit for bit.
+        compress: NRRD only; NIfTI goes by its ending.
 
     Raises:
         BadInput: a path that cannot be written.
@@ -61,7 +67,7 @@ def save_labelmap(
     partial = path.with_name(f".{uuid.uuid4().hex}{ending}")
     try:
         if ending in NRRD:
-            _write_nrrd(labels, grid, partial)
+            _write_nrrd(labels, grid, partial, compress)
         else:
             nib.save(_nifti(labels, grid, like), partial)
         os.replace(partial, path)
@@ -92,12 +98,12 @@ def _nifti(labels: np.ndarray, grid: Grid, like: str | Path | None) -> nib.Nifti
     return image
 
 
-def _write_nrrd(labels: np.ndarray, grid: Grid, path: Path) -> None:
+def _write_nrrd(labels: np.ndarray, grid: Grid, path: Path, compress: bool) -> None:
     header = {
         "space": "left-posterior-superior",
         "space directions": (_RAS_TO_LPS @ grid.affine[:3, :3]).T,
         "space origin": _RAS_TO_LPS @ grid.affine[:3, 3],
         "kinds": ["domain", "domain", "domain"],
-        "encoding": "gzip",
+        "encoding": "gzip" if compress else "raw",
     }
     nrrd.write(str(path), labels, header, index_order="F")

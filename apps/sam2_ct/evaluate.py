@@ -132,5 +132,24 @@ def run_command(
     print(f"{out}: {len(store.done())} results; next: evaluate.py report {out}")
 
 
+@app.command("report")
+def report_command(
+    results: Annotated[Path, typer.Argument(help="Folder made by `run`, finished or not.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Default: RESULTS/report.")
+    ] = None,
+    exclude: Annotated[
+        Path | None,
+        typer.Option("--exclude", help="Known bad samples, one a line: also report without them."),
+    ] = None,
+) -> None:
+    """Tables (Markdown, CSV) and figures (PNG), measured beside the paper."""
+    excluded = dataset.read_exclusions(exclude) if exclude else None
+
+    from lib.evaluation.report import write_report
+
+    print(write_report(results, out or results / "report", excluded))
+
+
 if __name__ == "__main__":
     commands.run(app)

@@ -1,0 +1,73 @@
+"""The contact sheet: the worst and the median cases, outlines over the windowed CT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lib.commands import write_whole
+from lib.evaluation.store import ResultStore
+
+TRUTH, PREDICTED = "#37d67a", "#ff4d4d"
+
+
+def worst_and_median(scores: pd.DataFrame, each: int = 3) -> pd.DataFrame:
+    """The `each` lowest Dice values and those around the median, without repeating one.
+
+    Args:
+        scores: columns `sample`, `dice`.
+
+    Returns:
+        The rows, with a column `place`: `worst` or `median`.
+    """
+    ordered = scores.sort_values(["dice", "sample"]).reset_index(drop=True)
+    worst = ordered.head(min(each, max(1, len(ordered) // 2)))
+    rest = ordered.iloc[len(worst) :]
+    middle = len(ordered) // 2
+    nearest = sorted(rest.index, key=lambda i: (abs(i - middle), i))[:each]
+    return pd.concat(
+        [worst.assign(place="worst"), ordered.loc[sorted(nearest)].assign(place="median")]
+    )
+
+
+def draw(
+    store: ResultStore, frame: pd.DataFrame, key: str, title: str, path: Path, each: int = 3
+) -> bool:
+    """Draw the sheet of one configuration; False if it kept no pictures."""
+    scores = frame[frame["key"] == key]
+    scores = scores[[store.view_path(s, key).exists() for s in scores["sample"]]]
+    if not len(scores):
+        return False
+    mpl.use("Agg")
+    chosen = worst_and_median(scores, each)
+    views = [dict(np.load(store.view_path(s, key))) for s in chosen["sample"]]
+    columns = max(len(v["slices"]) for v in views)
+    figure = Figure(figsize=(2.2 * columns + 0.6, 2.35 * len(views) + 0.7), layout="constrained")
+    grid = figure.subplots(len(views), columns, squeeze=False)
+    for axes_row, view, (_, result) in zip(grid, views, chosen.iterrows(), strict=True):
+        for axes in axes_row:
+            axes.set_axis_off()
+        pixel = view["spacing"]
+        for n, t in enumerate(view["slices"]):
+            axes = axes_row[n]
+            # rows up = second in-plane dimension, as radiologists see an axial slice but for
+            # left and right, which stay as in the array (RAS)
+            axes.imshow(view["image"][n].T, cmap="gray", origin="lower", aspect=pixel[1] / pixel[0])
+            for mask, colour in ((view["truth"], TRUTH), (view["predicted"], PREDICTED)):
+                if mask[n].any():
+                    axes.contour(mask[n].T.astype(float), [0.5], colors=colour, linewidths=1.0)
+            axes.set_title(f"slice {t}", fontsize=7)
+        axes_row[0].text(
+            0,
+            1.14,
+            f"{result['place']}: {result['sample']}, Dice {result['dice']:.3f}",
+            transform=axes_row[0].transAxes,
+            fontsize=8,
+        )
+    figure.suptitle(f"{title}: truth green, prediction red; slices nobody painted", fontsize=10)
+    write_whole(path, lambda p: figure.savefig(p, dpi=110, format="png"))
+    return True

@@ -1,0 +1,49 @@
+"""Stored results as a data frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from lib.evaluation.store import Record
+
+SCORES = (
+    "dice",
+    "iou",
+    "hd_mm",
+    "hd_voxels",
+    "hd_edge_mm",
+    "hd95_mm",
+    "nsd_2mm",
+    "dice_unpainted",
+    "dice_salient",
+)
+
+
+def as_frame(records: Iterable[Record]) -> pd.DataFrame:
+    """A row per sample and configuration; scores and component seconds as columns."""
+    rows = {}
+    for r in records:
+        tracking = sum(s for part, (s, _) in r["components"].items() if part != "image encoder")
+        rows[r["sample"], r["configuration"]] = {
+            "sample": r["sample"],
+            "case": r["case"],
+            "class": r["class"],
+            "key": r["configuration"],
+            **{name: r["scores"][name] for name in SCORES},
+            "empty": r["empty"],
+            "slices": r["slices"],
+            "seconds": r["seconds"],
+            "tracked": r["tracked"],
+            "tracking_ms": 1000 * tracking / r["tracked"] if r["tracked"] else None,
+            "auc_dice": r["auc"]["dice"] if "auc" in r else None,
+            "auc_nsd_2mm": r["auc"]["nsd_2mm"] if "auc" in r else None,
+            "components": r["components"],
+            "rounds": r.get("rounds"),
+        }
+    frame = pd.DataFrame(list(rows.values()))
+    if len(frame):
+        numbers = [*SCORES, "tracking_ms", "auc_dice", "auc_nsd_2mm"]
+        frame[numbers] = frame[numbers].astype(float)
+    return frame

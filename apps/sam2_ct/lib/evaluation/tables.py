@@ -1,0 +1,240 @@
+"""The paper's tables with our figures beside its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from lib.evaluation.configurations import paper
+from lib.evaluation.frames import SCORES
+from lib.evaluation.statistics import holm, mean_interval, paired
+
+NOT_MEASURED = "–"
+
+
+def table(frame: pd.DataFrame, rows: Sequence[Mapping], skipped: Mapping[str, str]) -> pd.DataFrame:
+    """One table: a line per row, measured mean ± std beside the published.
+
+    Args:
+        frame: from `as_frame`.
+        rows: rows of `run.json` of one table.
+        skipped: configuration → why it was not measured.
+
+    Returns:
+        Plain numbers, for CSV: `n`, mean and std of every score, the interval of Dice, seconds,
+        `paper_*`.
+    """
+    lines = []
+    for row in rows:
+        ours = frame[frame["key"] == row["key"]]
+        line: dict[str, object] = {
+            "experiment": row["experiment"],
+            "row": row["label"],
+            "n": len(ours),
+            "empty": int(ours["empty"].sum()),
+        }
+        for name in SCORES:
+            line[f"{name}_mean"] = ours[name].mean()
+            line[f"{name}_std"] = ours[name].std(ddof=1) if len(ours) > 1 else np.nan
+        dice = mean_interval(ours["dice"], ours["case"])
+        line |= {"dice_low": dice.low, "dice_high": dice.high}
+        line["seconds_mean"] = ours["seconds"].mean()
+        line["tracking_ms_mean"] = ours["tracking_ms"].mean()
+        for name in ("auc_dice", "auc_nsd_2mm"):
+            line[f"{name}_mean"] = ours[name].mean()
+            line[f"{name}_std"] = ours[name].std(ddof=1) if len(ours) > 1 else np.nan
+        for name in ("dice", "iou", "hd"):
+            mean, std = row["published"].get(name, (np.nan, np.nan))
+            line |= {f"paper_{name}_mean": mean, f"paper_{name}_std": std}
+        line["configuration"] = row["key"]
+        line["not_measured"] = skipped.get(row["key"], "")
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def per_class(frame: pd.DataFrame, rows: Sequence[Mapping]) -> pd.DataFrame:
+    """Table VII: a line per class and row; Dice and IoU, ours and the paper's."""
+    published = paper()["per_class"]
+    lines = []
+    for kind in sorted(frame["class"].unique(), key=_in_order(list(published))):
+        of_class = frame[frame["class"] == kind]
+        for row in rows:
+            ours = of_class[of_class["key"] == row["key"]]
+            dice, iou = published.get(kind, {}).get(row["label"], (np.nan, np.nan))
+            lines.append(
+                {
+                    "class": kind,
+                    "row": row["label"],
+                    "n": len(ours),
+                    "dice_mean": ours["dice"].mean(),
+                    "dice_std": ours["dice"].std(ddof=1) if len(ours) > 1 else np.nan,
+                    "iou_mean": ours["iou"].mean(),
+                    "iou_std": ours["iou"].std(ddof=1) if len(ours) > 1 else np.nan,
+                    "hd_mm_mean": ours["hd_mm"].mean(),
+                    "nsd_2mm_mean": ours["nsd_2mm"].mean(),
+                    "paper_dice": dice,
+                    "paper_iou": iou,
+                }
+            )
+    return pd.DataFrame(lines)
+
+
+def comparisons(frame: pd.DataFrame, rows: Sequence[Mapping], reference: str) -> pd.DataFrame:
+    """Every row of a table against one configuration, on the samples both measured.
+
+    Args:
+        reference: key of the configuration compared with.
+
+    Returns:
+        Difference of Dice with its 95 % interval, Wilcoxon p, and p after Holm's correction over
+        the table's rows.
+    """
+    base = frame[frame["key"] == reference].set_index("sample")
+    lines, seen = [], {reference}
+    for row in rows:
+        if row["key"] in seen:
+            continue
+        seen.add(row["key"])
+        ours = frame[frame["key"] == row["key"]].set_index("sample")
+        shared = ours.index.intersection(base.index)
+        if not len(shared):
+            continue
+        found = paired(ours.loc[shared, "dice"], base.loc[shared, "dice"], ours.loc[shared, "case"])
+        lines.append(
+            {
+                "experiment": row["experiment"],
+                "row": row["label"],
+                "n": found.n,
+                "dice_difference": found.difference.mean,
+                "low": found.difference.low,
+                "high": found.difference.high,
+                "p": found.p,
+            }
+        )
+    result = pd.DataFrame(lines)
+    if len(result):
+        result["p_holm"] = holm(result["p"])
+    return result
+
+
+# --- Markdown ---------------------------------------------------------------------------
+
+
+def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first column to the left, the others to the right."""
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *lines))
+
+
+def table_markdown(data: pd.DataFrame) -> str:
+    """A table for reading: mean ± std, the paper's in italics where it has figures."""
+    parts = []
+    for experiment, lines in data.groupby("experiment", sort=False):
+        has_auc = lines["auc_dice_mean"].notna().any()
+        has_paper = lines["paper_dice_mean"].notna().any()
+        header = [str(experiment), "n", "Dice", "95 % CI", "IoU", "HD mm", "HD voxels"]
+        header += ["HD95 mm", "NSD 2 mm", "Dice unpainted"]
+        header += ["AUC Dice", "AUC NSD"] if has_auc else []
+        salient = str(data.attrs.get("salient", ""))
+        header += ["Dice salient"] if salient else []
+        header += ["*paper Dice*", "*paper IoU*", "*paper HD*"] if has_paper else []
+        body = []
+        for _, r in lines.iterrows():
+            if not r["n"]:
+                text = [r["row"], NOT_MEASURED, *[NOT_MEASURED] * (len(header) - 2)]
+                if has_paper:
+                    text[-3:] = _paper_cells(r)
+                body.append(text)
+                continue
+            text = [
+                r["row"],
+                str(r["n"]),
+                spread(r["dice_mean"], r["dice_std"]),
+                _limits(r["dice_low"], r["dice_high"]),
+                spread(r["iou_mean"], r["iou_std"]),
+                spread(r["hd_mm_mean"], r["hd_mm_std"], 2),
+                spread(r["hd_voxels_mean"], r["hd_voxels_std"], 2),
+                spread(r["hd95_mm_mean"], r["hd95_mm_std"], 2),
+                spread(r["nsd_2mm_mean"], r["nsd_2mm_std"]),
+                number(r["dice_unpainted_mean"]),
+            ]
+            if has_auc:
+                text += [spread(r[f"{a}_mean"], r[f"{a}_std"]) for a in ("auc_dice", "auc_nsd_2mm")]
+            if salient:
+                text.append(spread(r["dice_salient_mean"], r["dice_salient_std"]))
+            if has_paper:
+                text += _paper_cells(r)
+            body.append(text)
+        parts.append(markdown(header, body))
+    return "\n\n".join(parts)
+
+
+def per_class_markdown(data: pd.DataFrame) -> str:
+    """Table VII for reading: Dice / IoU, a column per row, ours above the paper's."""
+    names = list(dict.fromkeys(data["row"]))
+    body = []
+    for kind, lines in data.groupby("class", sort=False):
+        by_row = lines.set_index("row")
+        ours = [
+            f"{number(by_row.loc[n, 'dice_mean'])} / {number(by_row.loc[n, 'iou_mean'])}"
+            for n in names
+        ]
+        body.append([str(kind), str(int(lines["n"].max())), *ours])
+        if lines["paper_dice"].notna().any():
+            theirs = [
+                f"*{number(by_row.loc[n, 'paper_dice'])} / {number(by_row.loc[n, 'paper_iou'])}*"
+                if not np.isnan(by_row.loc[n, "paper_dice"])
+                else ""
+                for n in names
+            ]
+            body.append(["*paper*", "", *theirs])
+    return markdown(["Class (Dice / IoU)", "n", *names], body)
+
+
+def comparisons_markdown(data: pd.DataFrame) -> str:
+    """Paired comparisons for reading."""
+    body = [
+        [
+            f"{r['row']} ({r['experiment']})",
+            str(r["n"]),
+            f"{r['dice_difference']:+.3f}",
+            _limits(r["low"], r["high"], "+"),
+            _p(r["p"]),
+            _p(r["p_holm"]),
+        ]
+        for _, r in data.iterrows()
+    ]
+    header = ["Against baseline", "n", "Δ Dice", "95 % CI", "Wilcoxon p", "p (Holm)"]
+    return markdown(header, body)
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A figure, or a dash where there is none."""
+    return NOT_MEASURED if value is None or np.isnan(value) else f"{value:.{digits}f}"
+
+
+def spread(mean: float, std: float, digits: int = 3) -> str:
+    """mean ± std."""
+    if np.isnan(mean) or np.isnan(std):
+        return number(mean, digits)
+    return f"{mean:.{digits}f} ± {std:.{digits}f}"
+
+
+def _limits(low: float, high: float, sign: str = "") -> str:
+    return NOT_MEASURED if np.isnan(low) else f"{low:{sign}.3f} to {high:{sign}.3f}"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else number(value)
+
+
+def _paper_cells(r: pd.Series) -> list[str]:
+    digits = {"dice": 3, "iou": 3, "hd": 2}
+    cells = (spread(r[f"paper_{k}_mean"], r[f"paper_{k}_std"], d) for k, d in digits.items())
+    return ["" if c == NOT_MEASURED else f"*{c}*" for c in cells]
+
+
+def _in_order(known: Sequence[str]):
+    return lambda kind: (known.index(kind) if kind in known else len(known), kind)

@@ -52,8 +52,27 @@ CURRICULUM: tuple[Phase, ...] = (
         masks=0.95,
         easy=0.8,
     ),
-    Phase("long", 800, (3e-4, 3e-4), tracked=3, prompts=(0.15, 0.2, 0.5, 0.15), easy=0.25),
-    Phase("settle", 800, (3e-4, 1e-5), tracked=4, prompts=(0.15, 0.15, 0.55, 0.15)),
+    Phase("long", 400, (3e-4, 3e-4), tracked=3, prompts=(0.15, 0.2, 0.5, 0.15), easy=0.25),
+    Phase(
+        "robust",
+        700,
+        (3e-4, 3e-4),
+        tracked=4,
+        slices=(8, 56),
+        prompts=(0.12, 0.18, 0.5, 0.2),
+        masks=0.85,
+        easy=0.1,
+    ),
+    Phase(
+        "settle",
+        900,
+        (3e-4, 1e-5),
+        tracked=4,
+        slices=(8, 56),
+        prompts=(0.12, 0.18, 0.5, 0.2),
+        masks=0.85,
+        easy=0.1,
+    ),
 )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+ABSENT_WEIGHT = 0.2
+
 
 def mask_losses(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """20 · focal + Dice of (N, M, S, S) ``logits`` against (N, 1, S, S) ``target``: (N, M)."""
@@ -51,7 +53,9 @@ def frame_loss(
     with torch.no_grad():
         truth = iou(full, target)
     guess = ((ious.float() - truth).abs().mean(dim=1) * there).sum() / there.sum().clamp(min=1)
-    score = F.binary_cross_entropy_with_logits(scores.float()[:, 0], there.float())
+    # An object given up by mistake is lost for good; one kept too long is a small blot.
+    weight = torch.where(there, 1.0, ABSENT_WEIGHT)
+    score = F.binary_cross_entropy_with_logits(scores.float()[:, 0], there.float(), weight)
     with torch.no_grad():
         chosen = truth.gather(1, ious.argmax(dim=1, keepdim=True))[:, 0]
         dice = 2 * chosen / (1 + chosen)

@@ -139,18 +139,29 @@ def build(
     return model.eval().to(device).watch()
 
 
-def blur_masks(masks: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """(N, 1, S, S) masks as a tracker might have drawn them: smoothed, swollen, moved."""
-    draw = float(torch.rand((), generator=generator))
-    if draw < 0.3:
-        return masks
-    width = int(torch.randint(1, 4, (), generator=generator)) * 2 + 1
-    level = 0.25 + 0.5 * float(torch.rand((), generator=generator))
-    soft = functional.avg_pool2d(masks, width, stride=1, padding=width // 2)
-    moved = (soft > level).float()
-    shift = [int(v) for v in torch.randint(-2, 3, (2,), generator=generator)]
-    moved = torch.roll(moved, shift, dims=(2, 3))
-    return torch.where(moved.flatten(1).any(dim=1)[:, None, None, None], moved, masks)
+def spoil_masks(masks: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """(F, B, 1, S, S) masks as a tracker might have drawn them: smoothed, swollen, moved.
+
+    An object is spoilt alike on all its frames, since a tracker's mistakes persist, with a little
+    of each frame's own. An object that would vanish is left alone.
+    """
+
+    def draw(low: int, high: int) -> int:
+        return int(torch.randint(low, high, (), generator=generator))
+
+    out = masks.clone()
+    for b in range(masks.shape[1]):
+        if draw(0, 10) < 3:
+            continue
+        width, level = draw(0, 6) * 2 + 1, 0.25 + 0.05 * draw(0, 11)
+        shift = draw(-3, 4), draw(-3, 4)
+        for f in range(masks.shape[0]):
+            soft = functional.avg_pool2d(masks[f, b], width, stride=1, padding=width // 2)
+            own = shift[0] + draw(-1, 2), shift[1] + draw(-1, 2)
+            spoilt = torch.roll((soft > level).float(), own, dims=(1, 2))
+            if spoilt.any():
+                out[f, b] = spoilt
+    return out
 
 
 def simulate_prompt(
@@ -259,8 +270,9 @@ def run_sequence(
     for k, frame in enumerate(timeline.prompted):
         memory["cond_frame_outputs"][frame] = part(out, k, batch)
     if history:
-        earlier = blur_masks(masks[prompted : prompted + history].flatten(0, 1).cpu(), generator)
-        out = step(0, prompted, prompted + history, masks=earlier.to(images.device))
+        earlier = spoil_masks(masks[prompted : prompted + history].cpu(), generator)
+        earlier = earlier.flatten(0, 1).to(images.device)
+        out = step(0, prompted, prompted + history, masks=earlier)
         for k, frame in enumerate(timeline.history):
             memory["non_cond_frame_outputs"][frame] = part(out, k, batch)
     on_tracked = []

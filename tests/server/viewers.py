@@ -150,7 +150,7 @@ def decode(answer: requests.Response) -> Answer:
     if kind.startswith("application/json"):
         return Answer(200, None, answer.json(), "")
     if not kind.startswith("multipart"):
-        labels, header = _volume(answer.content)
+        labels, header = read_nrrd(answer.content)
         return Answer(200, labels, {}, "", header)
     params, labels, header = {}, None, None
     for part in MultipartDecoder.from_response(answer).parts:
@@ -158,11 +158,12 @@ def decode(answer: requests.Response) -> Answer:
         if 'name="params"' in about:
             params = json.loads(part.text)
         else:
-            labels, header = _volume(part.content)
+            labels, header = read_nrrd(part.content)
     return Answer(200, labels, params, "", header)
 
 
-def _volume(content: bytes) -> tuple[np.ndarray, dict]:
+def read_nrrd(content: bytes) -> tuple[np.ndarray, dict]:
+    """Voxels and header of an NRRD file in memory."""
     with tempfile.NamedTemporaryFile(suffix=".nrrd") as file:
         file.write(content)
         file.flush()

@@ -131,7 +131,7 @@ def segment(
 def read_prompts(
     grid: Grid, settings: Settings, labelmap: Path | None, points: Path | None
 ) -> PromptSet:
-    """Prompts of both files, on the CT's grid.
+    """Prompts of both files, moved to the CT's grid.
 
     Raises:
         BadInput: a file that cannot be used, or that lies on another grid.
@@ -139,12 +139,8 @@ def read_prompts(
     marked = []
     if labelmap is not None:
         labels, its_grid = load_labelmap(labelmap)
-        if not its_grid.same_as(grid):
-            raise BadInput(
-                f"{labelmap} lies on another grid than the CT "
-                f"({its_grid.shape} against {grid.shape}, or moved): resample it onto the CT first"
-            )
-        marked += from_labelmap(labels, grid, settings.axis).prompts
+        # a flip, permutation or crop of the CT's grid (Slicer's .seg.nrrd) moves over exactly
+        marked += from_labelmap(labels, its_grid, settings.axis).on(grid).prompts
     if points is not None:
         marked += read_points(points, grid).prompts
     return PromptSet(grid, tuple(marked))

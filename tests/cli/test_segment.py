@@ -53,6 +53,18 @@ def test_result_lies_on_the_files_grid(segment, ct, prompts, painted, tmp_path):
     assert said["checkpoint"]["sha256"]
 
 
+def test_reoriented_and_cropped_prompts_are_the_same_prompts(segment, ct, prompts, tmp_path):
+    cut = nib.as_closest_canonical(nib.load(prompts)).slicer[2:, 1:-1, 1:]
+    moved = tmp_path / "moved.nii.gz"
+    nib.save(cut, moved)
+    results = []
+    for labelmap in (prompts, moved):
+        out = tmp_path / "out.nii.gz"
+        assert segment(ct, "--prompts", labelmap, "-o", out) == 0
+        results.append(np.asarray(nib.load(out).dataobj))
+    np.testing.assert_array_equal(*results)
+
+
 def test_points_and_boxes(segment, ct, tmp_path):
     points = tmp_path / "points.json"
     points.write_text(
@@ -107,8 +119,8 @@ BAD_PROMPTS = {
     "empty": (np.zeros_like, AFFINE, "empty"),
     "negative": (lambda a: -a.astype(np.int16), AFFINE, "negative"),
     "fractional": (lambda a: a * 0.5, AFFINE, "whole"),
-    "another grid": (lambda a: a[:-1], AFFINE, "grid"),
-    "moved": (lambda a: a, AFFINE + np.eye(4)[:, [3, 3, 3, 0]] * 4.0, "grid"),
+    "other spacing": (lambda a: a, AFFINE @ np.diag([1.1, 1, 1, 1]), "grid"),
+    "moved": (lambda a: a, AFFINE + np.outer([1, 0, 0, 0], [0, 0, 0, 0.7]), "grid"),
 }
 
 

@@ -6,7 +6,7 @@ from monai.data import MetaTensor
 from lib.errors import BadInput
 from lib.geometry import Axis, Grid
 from lib.prompts.types import Box, Mask, Points, PromptSet, in_plane_dims
-from lib.transforms.crop import CropToPromptsd, crop_box, move_bounds
+from lib.transforms.crop import CropToPromptsd, crop_box, move_bounds, on_raster
 from lib.transforms.load import grid_of
 from tests.geometry.grids import affine_of
 
@@ -148,11 +148,11 @@ class TestDictionary:
         image = MetaTensor(torch.rand(1, *SHAPE), affine=torch.from_numpy(GRID.affine))
         prompts = PromptSet(GRID, (painted(Axis.AXIAL, 7, (50, 60), (149, 79)),))
         out = CropToPromptsd("image")({"image": image, "prompts": prompts})
-        assert out["image"].shape == (1, 150, 52, 60)
+        assert out["image"].shape == (1, 160, 64, 60)
         assert out["prompts"].grid.same_as(grid_of(out["image"]))
-        assert torch.equal(out["image"].as_tensor(), image.as_tensor()[:, 25:175, 44:96])
+        assert torch.equal(out["image"].as_tensor(), image.as_tensor()[:, 16:176, 32:96])
         np.testing.assert_allclose(
-            out["image"].affine.numpy()[:3, 3], GRID.affine[:3, 3] + [25, 44, 0]
+            out["image"].affine.numpy()[:3, 3], GRID.affine[:3, 3] + [16, 32, 0]
         )
 
     def test_does_not_hold_on_to_the_whole_volume(self):
@@ -168,3 +168,21 @@ class TestDictionary:
         start, stop = CropToPromptsd("image")(data)["roi"]
         assert start.tolist() == [25, 16, 0]
         assert stop.tolist() == [125, 36, 20]
+
+
+def test_a_slightly_larger_correction_keeps_the_crop():
+    before = crop_box(PromptSet(GRID, (painted(Axis.AXIAL, 7, (50, 60), (100, 100)),)))
+    wider = crop_box(PromptSet(GRID, (painted(Axis.AXIAL, 7, (49, 60), (102, 101)),)))
+    assert not np.array_equal(before, wider)
+    np.testing.assert_array_equal(on_raster(before, GRID), on_raster(wider, GRID))
+
+
+def test_raster_only_enlarges_and_stays_inside():
+    for low, high in (((0, 0), (199, 179)), ((3, 5), (8, 9)), ((150, 100), (198, 178))):
+        start, stop = crop_box(PromptSet(GRID, (painted(Axis.AXIAL, 7, low, high),)))
+        first, last = on_raster((start, stop), GRID)
+        assert (first <= start).all()
+        assert (last >= stop).all()
+        assert (first >= 0).all()
+        assert (last <= SHAPE).all()
+        assert (first[:2] % 16 == 0).all()

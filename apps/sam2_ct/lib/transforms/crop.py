@@ -64,6 +64,18 @@ def crop_box(
     return first, last
 
 
+def on_raster(bounds: Bounds, grid: Grid, raster_mm: float = 16.0) -> Bounds:
+    """Bounds moved outward to the next multiple of `raster_mm`, clipped to the volume.
+
+    A correction that reaches a voxel further than the earlier prompts then mostly keeps the crop,
+    and with it every encoded slice; and since the raster is the volume's, the crop still depends
+    on nothing but the prompts.
+    """
+    step = np.maximum(np.rint(raster_mm / np.array(grid.spacing)).astype(int), 1)
+    first, last = bounds
+    return first // step * step, np.minimum(-(-last // step) * step, grid.shape)
+
+
 def _has_extent(prompts: PromptSet, dim: int) -> bool:
     """Whether a mask or box spans `dim`, and no object is known there by its points alone."""
     spanning = [p for p in prompts.prompts if dim in in_plane_dims(prompts.grid, p.axis)]
@@ -73,12 +85,12 @@ def _has_extent(prompts: PromptSet, dim: int) -> bool:
 
 
 class CropToPromptsd(MapTransform, InvertibleTransform):
-    """Crop (1, X, Y, Z) images to `crop_box` and move the prompts along.
+    """Crop (1, X, Y, Z) images to `crop_box`, on a raster unless there is an ROI; move the prompts.
 
     `data[prompts_key]` may lie on any grid of whole voxels related to the image (the file's, say)
     and becomes a `PromptSet` on exactly the cropped grid. `data[roi_key]`, optional, is a pair of
-    bounds on the grid of the prompts, and moves too. `inverse` pads the
-    images with 0 to what they were.
+    bounds on the grid of the prompts, and moves too. `inverse` pads the images with 0 to what
+    they were.
     """
 
     def __init__(
@@ -105,13 +117,14 @@ class CropToPromptsd(MapTransform, InvertibleTransform):
         roi = out.get(self.roi_key)
         for key in self.key_iterator(out):
             whole = grid_of(out[key])
-            start, stop = crop_box(
+            box = crop_box(
                 prompts.on(whole),
                 self.axes,
                 roi=None if roi is None else move_bounds(roi, prompts.grid, whole),
                 margin_fraction=self.margin_fraction,
                 margin_mm=self.margin_mm,
             )
+            start, stop = on_raster(box, whole, self.margin_mm) if roi is None else box
             slices = self.cropper.compute_slices(roi_start=start.tolist(), roi_end=stop.tolist())
             # a view would keep the whole volume in memory
             out[key] = self.cropper(out[key], slices).clone()

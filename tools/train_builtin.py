@@ -239,7 +239,7 @@ def train(rank: int, args: argparse.Namespace, paths: list[Path]) -> None:
             log.write(json.dumps(figures) + "\n")
             log.flush()
             bar.update(task, advance=1, note=f"{figures['phase']} dice {figures['dice']:.2f}")
-            if trainer.step % 200 == 0 or trainer.step == end:
+            if trainer.step % 100 == 0 or trainer.step == end:
                 trainer.save(last)
 
 

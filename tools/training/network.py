@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -238,47 +238,56 @@ def run_sequence(
     """
     batch = masks.shape[1]
     model.memory = timeline.memory
-    encoded = model.forward_image(images.flatten(0, 1))
-    _, features, positions, sizes = model._prepare_backbone_features(encoded)
-    objects = batch // images.shape[1]
-    features = [f.repeat_interleave(objects, dim=1) for f in features]
-    positions = [p.repeat_interleave(objects, dim=1) for p in positions]
     prompted, history = len(timeline.prompted), len(timeline.history)
-
-    def step(frame: int, first: int, last: int, **prompts) -> Frame:
-        rows = slice(first * batch, last * batch)
-        return model.track_step(
-            frame_idx=frame,
-            is_init_cond_frame=bool(prompts),
-            current_vision_feats=[f[:, rows] for f in features],
-            current_vision_pos_embeds=[p[:, rows] for p in positions],
-            feat_sizes=sizes,
-            point_inputs=prompts.get("points"),
-            mask_inputs=prompts.get("masks"),
-            output_dict=memory,
-            num_frames=timeline.length,
-        )
-
+    first = prompted + history
     memory: dict[str, dict[int, Frame]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
+
+    def encode(part_of_images: torch.Tensor) -> Callable[..., Frame]:
+        """Encodes frames as one batch; returns a function that runs some of them."""
+        encoded = model.forward_image(part_of_images.flatten(0, 1))
+        _, features, positions, sizes = model._prepare_backbone_features(encoded)
+        objects = batch // images.shape[1]
+        features = [f.repeat_interleave(objects, dim=1) for f in features]
+        positions = [p.repeat_interleave(objects, dim=1) for p in positions]
+
+        def step(number: int, rows: slice = slice(None), **prompts) -> Frame:
+            return model.track_step(
+                frame_idx=number,
+                is_init_cond_frame=bool(prompts),
+                current_vision_feats=[f[:, rows] for f in features],
+                current_vision_pos_embeds=[p[:, rows] for p in positions],
+                feat_sizes=sizes,
+                point_inputs=prompts.get("points"),
+                mask_inputs=prompts.get("masks"),
+                output_dict=memory,
+                num_frames=timeline.length,
+            )
+
+        return step
+
+    # What is only remembered is run without gradients, which cost more than they teach; after the
+    # rest, because autocast keeps the weights it casts and those cast here would have none.
+    on_tracks = encode(images[first:])
+    with torch.set_grad_enabled(prompt != "mask"):
+        on_prompts = encode(images[:prompted])
     given = masks[:prompted].flatten(0, 1)
     if prompt == "mask":
-        out = step(0, 0, prompted, masks=given)
+        out = on_prompts(0, masks=given)
     else:
         points = simulate_prompt(prompt, given.cpu(), generator)
-        out = step(0, 0, prompted, points={k: v.to(images.device) for k, v in points.items()})
-    on_prompted = model.decoded
+        out = on_prompts(0, points={k: v.to(images.device) for k, v in points.items()})
+    of_prompted = model.decoded
     for k, frame in enumerate(timeline.prompted):
         memory["cond_frame_outputs"][frame] = part(out, k, batch)
     if history:
-        earlier = spoil_masks(masks[prompted : prompted + history].cpu(), generator)
-        earlier = earlier.flatten(0, 1).to(images.device)
-        out = step(0, prompted, prompted + history, masks=earlier)
+        earlier = spoil_masks(masks[prompted:first].cpu(), generator).flatten(0, 1)
+        with torch.no_grad():
+            out = encode(images[prompted:first])(0, masks=earlier.to(images.device))
         for k, frame in enumerate(timeline.history):
             memory["non_cond_frame_outputs"][frame] = part(out, k, batch)
-    on_tracked = []
+    of_tracked = []
     for k, frame in enumerate(timeline.tracked):
-        at = prompted + history + k
-        out = step(frame, at, at + 1)
+        out = on_tracks(frame, slice(k * batch, (k + 1) * batch))
         memory["non_cond_frame_outputs"][frame] = part(out, 0, batch)
-        on_tracked.append(model.decoded)
-    return on_prompted, tuple(torch.cat(v) for v in zip(*on_tracked, strict=True))
+        of_tracked.append(model.decoded)
+    return of_prompted, tuple(torch.cat(v) for v in zip(*of_tracked, strict=True))

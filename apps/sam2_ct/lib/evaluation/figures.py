@@ -211,7 +211,8 @@ def _components(frame: pd.DataFrame) -> Figure | None:
 def _tracking(frame: pd.DataFrame, rows: Rows) -> Figure | None:
     names: dict[str, str] = {}
     for r in rows:
-        names.setdefault(r["key"], r["label"].removesuffix(" (baseline)"))
+        many = ", 9 prompts" if r["experiment"].endswith("9 prompts") else ""
+        names.setdefault(r["key"], r["label"].removesuffix(" (baseline)") + many)
     measured = {
         label: values
         for key, label in names.items()

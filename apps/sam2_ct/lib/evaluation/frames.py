@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -25,7 +25,6 @@ def as_frame(records: Iterable[Record]) -> pd.DataFrame:
     """A row per sample and configuration; scores and component seconds as columns."""
     rows = {}
     for r in records:
-        tracking = sum(s for part, (s, _) in r["components"].items() if part != "image encoder")
         rows[r["sample"], r["configuration"]] = {
             "sample": r["sample"],
             "case": r["case"],
@@ -36,7 +35,7 @@ def as_frame(records: Iterable[Record]) -> pd.DataFrame:
             "slices": r["slices"],
             "seconds": r["seconds"],
             "tracked": r["tracked"],
-            "tracking_ms": 1000 * tracking / r["tracked"] if r["tracked"] else None,
+            "tracking_ms": _tracking_ms(r["components"]),
             "auc_dice": r["auc"]["dice"] if "auc" in r else None,
             "auc_nsd_2mm": r["auc"]["nsd_2mm"] if "auc" in r else None,
             "components": r["components"],
@@ -47,3 +46,11 @@ def as_frame(records: Iterable[Record]) -> pd.DataFrame:
         numbers = [*SCORES, "tracking_ms", "auc_dice", "auc_nsd_2mm"]
         frame[numbers] = frame[numbers].astype(float)
     return frame
+
+
+def _tracking_ms(components: Mapping[str, Sequence[float]]) -> float | None:
+    """Milliseconds to track one slice whose features are there: each part's mean call."""
+    if "memory attention" not in components:
+        return None
+    parts = (of for name, of in components.items() if name != "image encoder")
+    return 1000 * sum(seconds / calls for seconds, calls in parts)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 from monai.data import MetaTensor
-from monai.transforms import Compose
 
 from lib.errors import BadInput
 from lib.evaluation.configurations import Configuration
@@ -94,7 +93,8 @@ class SceneMaker:
         if case == self._case:
             return
         load, orient, *_ = pre_transforms()
-        data = Compose([load, orient])({"image": volume_of(self.root, case)})
+        # called one by one: MONAI's Compose would wrap our BadInput in a RuntimeError
+        data = orient(load({"image": volume_of(self.root, case)}))
         self._case, self._raw, self._source = case, data["image"], data["source_grid"]
         self._windowed.clear()
 

@@ -129,8 +129,7 @@ def _tables(page: _Page, run: Mapping, frame: pd.DataFrame, out: Path, suffix: s
             _csv(data, out / f"table_7{suffix}.csv")
             continue
         data = tables.table(frame, rows, run["skipped"])
-        data.attrs["salient"] = name == "interactive"
-        page.add(tables.table_markdown(data))
+        page.add(tables.table_markdown(data, salient=name == "interactive"))
         _csv(data, out / f"table_{name}{suffix}.csv")
         reasons = dict.fromkeys(v for v in data["not_measured"] if v)
         page.add("\n".join(f"- Not measured: {reason}" for reason in reasons))

@@ -128,7 +128,7 @@ def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *lines))
 
 
-def table_markdown(data: pd.DataFrame) -> str:
+def table_markdown(data: pd.DataFrame, salient: bool = False) -> str:
     """A table for reading: mean ± std, the paper's in italics where it has figures."""
     parts = []
     for experiment, lines in data.groupby("experiment", sort=False):
@@ -137,7 +137,6 @@ def table_markdown(data: pd.DataFrame) -> str:
         header = [str(experiment), "n", "Dice", "95 % CI", "IoU", "HD mm", "HD voxels"]
         header += ["HD95 mm", "NSD 2 mm", "Dice unpainted"]
         header += ["AUC Dice", "AUC NSD"] if has_auc else []
-        salient = str(data.attrs.get("salient", ""))
         header += ["Dice salient"] if salient else []
         header += ["*paper Dice*", "*paper IoU*", "*paper HD*"] if has_paper else []
         body = []

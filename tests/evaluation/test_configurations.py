@@ -1,0 +1,93 @@
+"""Rows of the tables: each what the paper says, equal work filed once."""
+
+import re
+
+import pytest
+
+from lib.errors import BadInput
+from lib.evaluation.configurations import (
+    TABLES,
+    Configuration,
+    Method,
+    paper,
+    rows_from_file,
+    rows_of,
+)
+from lib.propagation.policy import MemoryPolicy
+
+
+def by_label(table, experiment):
+    return {r.label: r for r in rows_of(table, "small") if r.experiment.startswith(experiment)}
+
+
+def test_table_1_is_the_papers():
+    rows = by_label("1", "Method")
+    assert list(rows) == ["NP", "Baseline", "SPS", "IS", "IS + SPS"]
+    assert rows["NP"].configuration.settings.window.describe() == "none"
+    assert rows["Baseline"].configuration.settings.policy == MemoryPolicy()
+    best = MemoryPolicy(tau=0.3, intelligent=True)
+    assert rows["IS + SPS"].configuration.settings.policy == best
+    assert rows["IS + SPS"].published == {
+        "dice": [0.841, 0.107], "iou": [0.778, 0.122], "hd": [4.788, 4.93],
+    }  # fmt: skip
+
+
+def test_equal_work_is_filed_once():
+    rows = rows_of("all", "small")
+    baseline = Configuration().on("small").key
+    assert sum(r.configuration.key == baseline for r in rows) >= 8
+    thresholds = by_label("6", "Experiment 5")
+    assert thresholds["τ = 0.3"].configuration.key == by_label("1", "M")["SPS"].configuration.key
+    assert thresholds["τ = 1.0 (baseline)"].configuration.key == baseline
+    assert all(re.fullmatch(r"[\w.,=+-]+", r.configuration.key) for r in rows)
+
+
+def test_table_6_has_every_row_of_the_paper():
+    sizes = {}
+    for r in rows_of("6", "small"):
+        if r.published:
+            sizes[r.experiment.split(":")[0]] = sizes.get(r.experiment.split(":")[0], 0) + 1
+    assert sizes == {
+        "Experiment 1": 3, "Experiment 2": 7, "Experiment 3": 8, "Experiment 4": 5,
+        "Experiment 5": 10,
+    }  # fmt: skip
+    assert set(paper()["per_class"]) == {
+        "vertebrae", "rib", "humerus", "clavicle", "hip", "scapula", "femur", "sacrum",
+        "sternum", "skull",
+    }  # fmt: skip
+
+
+def test_comparators_stand_in_every_table():
+    for table in TABLES:
+        methods = {r.configuration.method for r in rows_of(table, "small")}
+        assert Method.SAM2 in methods
+        assert len(methods) > 1, table
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"polizy": "is"}, "unknown option 'polizy'"),
+        ({"policy": "nonsense"}, "unknown policy"),
+        ({"prompts": "everywhere"}, "unknown prompt strategy"),
+        ({"method": "magic"}, "methods are sam2"),
+        ({"annotation": "clicks-0"}, "unknown annotation"),
+        ({"method": "interpolation", "annotation": "clicks-1"}, "needs painted slices"),
+        ({"rounds": "2", "propagation": "three-axis"}, "not with three-axis"),
+    ],
+)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(BadInput, match=message):
+        Configuration.parse(options)
+
+
+def test_own_configurations_from_a_file(configurations, tmp_path):
+    rows = rows_from_file(configurations, "tiny")
+    assert [r.label for r in rows] == ["baseline", "is+sps", "interpolation"]
+    assert rows[0].configuration == Configuration(model="tiny")
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("[1, 2]")
+    with pytest.raises(BadInput, match="needs a list"):
+        rows_from_file(bad, "tiny")
+    with pytest.raises(BadInput, match="unknown table"):
+        rows_of("9", "tiny")

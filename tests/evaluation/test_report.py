@@ -1,0 +1,181 @@
+"""The report from a stored folder: every number comes out of results.jsonl."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.errors import BadInput
+from lib.evaluation.configurations import rows_of
+from lib.evaluation.contact import worst_and_median
+from lib.evaluation.frames import SCORES
+from lib.evaluation.report import write_report
+from lib.evaluation.store import ResultStore
+
+CASES = {f"case_{n}/{kind}": kind for n in range(4) for kind in ("femur", "rib")}
+
+
+def result(sample, kind, key, dice):
+    return {
+        "sample": sample,
+        "case": sample.split("/")[0],
+        "class": kind,
+        "configuration": key,
+        "scores": {name: dice for name in SCORES} | {"dice_salient": None},
+        "empty": False,
+        "slices": 12,
+        "seconds": 0.5,
+        "tracked": 9,
+        "components": {"image encoder": [0.2, 12], "memory attention": [0.09, 9]},
+        "marked": {"axial": [0, 6, 11]},
+    } | (
+        {"rounds": [{"dice": dice, "nsd_2mm": dice}] * 6, "auc": {"dice": 5 * dice, "nsd_2mm": 4}}
+        if key.endswith(("5xmask", "5xclicks-1"))
+        else {}
+    )
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """All tables with made-up scores; the model scales but the run's own are not there."""
+    rows = rows_of("all", "builtin")
+    keys = list(dict.fromkeys(r.configuration.key for r in rows))
+    scales = {
+        k: "checkpoint not fetched"
+        for k in keys
+        if k.startswith(("tiny", "small", "large", "base"))
+    }
+    run = {
+        "split_checksum": "c0ffee",
+        "split_file": "split.json",
+        "seed": 3,
+        "per_class": 4,
+        "classes": {"femur": 4, "rib": 4},
+        "short": {},
+        "samples": CASES,
+        "dataset": "made-up",
+        "model": "builtin",
+        "checkpoint_sha256": "ab" * 32,
+        "trained": True,
+        "zero_shot": False,
+        "image_size": 128,
+        "warnings": [],
+        "device": "cpu",
+        "threads": 1,
+        "processor": "any",
+        "ray": None,
+        "end_of_object": 0,
+        "base": {"window": "bone"},
+        "configurations": [{"key": k} for k in keys if k not in scales],
+        "rows": [r.as_json() for r in rows],
+        "skipped": scales,
+        "temporal_cosine": np.eye(7).tolist(),
+        "versions": {"python": "3"},
+    }
+    store = ResultStore(tmp_path_factory.mktemp("stored"))
+    store.begin(run)
+    rng = np.random.default_rng(0)
+    for key in keys:
+        if key in scales:
+            continue
+        for sample, kind in CASES.items():
+            store.append(result(sample, kind, key, round(float(rng.uniform(0.5, 0.9)), 4)))
+    image = np.zeros((2, 8, 8), dtype=np.uint8)
+    mask = np.zeros((2, 8, 8), dtype=bool)
+    mask[:, 2:5, 2:5] = True
+    baseline = rows[1].configuration.key
+    for sample in CASES:
+        store.put_view(
+            sample,
+            baseline,
+            {"slices": np.array([2, 5]), "image": image, "truth": mask, "predicted": mask,
+             "spacing": np.array([1.0, 2.0])},
+        )  # fmt: skip
+    store.close()
+    return store
+
+
+@pytest.fixture(scope="module")
+def report(stored):
+    return write_report(stored.folder, stored.folder / "report")
+
+
+def test_numbers_are_those_of_the_results(stored, report):
+    table = pd.read_csv(report.parent / "table_1.csv").set_index("row")
+    key = table.loc["IS + SPS", "configuration"]
+    dice = [r["scores"]["dice"] for r in stored.records() if r["configuration"] == key]
+    assert table.loc["IS + SPS", "dice_mean"] == pytest.approx(np.mean(dice), rel=1e-5)
+    assert table.loc["IS + SPS", "dice_std"] == pytest.approx(np.std(dice, ddof=1), rel=1e-5)
+    assert table.loc["IS + SPS", "paper_dice_mean"] == 0.841
+    assert f"{np.mean(dice):.3f} ± {np.std(dice, ddof=1):.3f}" in report.read_text()
+
+
+def test_it_says_which_checkpoint_and_that_it_is_not_zero_shot(report):
+    text = report.read_text()
+    assert "checkpoint **builtin**" in text
+    assert "ab" * 32 in text
+    assert "*not* zero-shot" in text
+    assert "c0ffee" in text
+    assert "Not measured: checkpoint not fetched" in text
+
+
+def test_all_tables_figures_and_sheets_are_there(report):
+    text = report.read_text()
+    for name in ("1", "5", "6", "7", "interactive", "challenge"):
+        assert (report.parent / f"table_{name}.csv").exists()
+    for name in (
+        "figure_3a_threshold", "figure_3b_memory_size", "figure_3c_classes",
+        "figure_3d_propagation", "figure_4a_components", "figure_4b_tracking",
+        "challenge_rounds", "contact_2",
+    ):  # fmt: skip
+        assert f"({name}.png)" in text
+        assert (report.parent / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert "Dice salient" in text
+    assert "AUC Dice" in text
+
+
+def test_per_class_beside_the_papers(report):
+    data = pd.read_csv(report.parent / "table_7.csv").set_index(["class", "row"])
+    assert data.loc[("rib", "Base"), "paper_dice"] == 0.751
+    assert data.loc[("femur", "IS + SPS"), "paper_iou"] == 0.917
+    assert data.loc[("femur", "IS + SPS"), "n"] == 4
+
+
+def test_with_and_without_excluded_samples(stored, tmp_path):
+    path = write_report(stored.folder, tmp_path, frozenset({"case_0", "case_1/rib"}))
+    text = path.read_text()
+    assert "3 of 8 samples are on the exclusion list" in " ".join(text.split())
+    assert pd.read_csv(tmp_path / "table_1.csv")["n"].max() == 8
+    assert pd.read_csv(tmp_path / "table_1_without_excluded.csv")["n"].max() == 5
+
+
+def test_an_unfinished_run_is_reported_as_such(stored, tmp_path):
+    folder = tmp_path / "part"
+    folder.mkdir()
+    (folder / "run.json").write_text((stored.folder / "run.json").read_text())
+    few = stored.lines.read_bytes().splitlines(keepends=True)[:5]
+    (folder / "results.jsonl").write_bytes(b"".join(few) + b'{"cut')
+    text = write_report(folder, folder / "report").read_text()
+    assert "The run is not finished" in text
+
+
+def test_random_weights_are_said_aloud(stored, tmp_path):
+    run = json.loads((stored.folder / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps({**run, "trained": False, "model": "untrained"}))
+    (tmp_path / "results.jsonl").write_bytes(stored.lines.read_bytes())
+    assert "These weights are random" in write_report(tmp_path, tmp_path / "r").read_text()
+
+
+def test_nothing_to_report_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="holds no results"):
+        write_report(tmp_path, tmp_path / "report")
+
+
+def test_worst_and_median_do_not_repeat():
+    scores = pd.DataFrame({"sample": list("abcdefg"), "dice": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]})
+    chosen = worst_and_median(scores, 2)
+    assert chosen["sample"].tolist() == ["a", "b", "c", "d"] or chosen["sample"].is_unique
+    assert chosen[chosen["place"] == "worst"]["sample"].tolist() == ["a", "b"]
+    assert "d" in chosen[chosen["place"] == "median"]["sample"].tolist()
+    assert len(worst_and_median(scores.head(1), 3)) == 1

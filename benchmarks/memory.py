@@ -1,0 +1,98 @@
+"""Peak memory of the engine for short and long volumes, the volumes themselves taken off.
+
+    python benchmarks/memory.py [--slices 100 800] [--cache-mb 8] [--policy baseline]
+
+Each length runs in a process of its own, on random weights of the built-in architecture. The
+feature cache is kept small enough that even the short volume fills it; otherwise it, being
+allowed to, would grow up to its bound. Prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "apps" / "sam2_ct"))
+
+MB = 1 << 20
+
+
+def measure(slices: int, side: int, cache_mb: float, policy: str) -> dict[str, float]:
+    """One request on a volume of `slices` slices; megabytes and seconds."""
+    import numpy as np
+    import torch
+
+    from lib.geometry import Axis, Grid
+    from lib.models.build import build_network, read_config
+    from lib.models.registry import BUILTIN, resolve
+    from lib.prompts.types import Mask, PromptSet
+    from lib.propagation.features import FeatureBank
+    from lib.propagation.inferer import PropagationSettings, PseudoVideoInferer
+    from lib.propagation.policy import parse_policy
+
+    torch.set_num_threads(1)
+    predictor = build_network(read_config(resolve(BUILTIN)), seed=1)
+    volume = np.random.default_rng(0).random((side, side, slices), dtype=np.float32)
+    grid = Grid(volume.shape, np.eye(4))
+    mask = np.zeros((side, side), bool)
+    mask[side // 4 : side // 2, side // 4 : side // 2] = True
+    prompts = tuple(Mask(Axis.AXIAL, t, 1, mask) for t in (0, slices // 2, slices - 1))
+    settings = PropagationSettings(policy=parse_policy(policy), end_of_object=0)
+    bank = FeatureBank(int(cache_mb * MB))
+    before = peak_mb()
+    started = time.perf_counter()
+    result = PseudoVideoInferer(predictor, "random", bank)(
+        volume, PromptSet(grid, prompts), settings
+    )
+    return {
+        "slices": slices,
+        "peak": peak_mb(),
+        "before": before,
+        "input": volume.nbytes / MB,
+        "output": sum(v.nbytes for v in result.logits.values()) / MB,
+        "cache": bank.num_bytes / MB,
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def peak_mb() -> float:
+    """Peak resident memory of this process (Linux counts kilobytes, macOS bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / MB if sys.platform == "darwin" else peak / 1024
+
+
+def main() -> None:
+    """Measure each length in its own process and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--slices", type=int, nargs="+", default=[100, 800])
+    parser.add_argument("--side", type=int, default=192, help="in-plane voxels")
+    parser.add_argument("--cache-mb", type=float, default=8)
+    parser.add_argument("--policy", default="baseline")
+    parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        options = arguments.side, arguments.cache_mb, arguments.policy
+        print(json.dumps(measure(arguments.child, *options)))
+        return
+    print("| slices | peak MB | input MB | output MB | peak − volumes MB | cache MB | s |")
+    print("|---|---|---|---|---|---|---|")
+    for slices in arguments.slices:
+        command = [sys.executable, __file__, "--child", str(slices), "--side", str(arguments.side)]
+        command += ["--cache-mb", str(arguments.cache_mb), "--policy", arguments.policy]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        m = json.loads(done.stdout.splitlines()[-1])
+        rest = m["peak"] - m["input"] - m["output"]
+        print(
+            f"| {slices} | {m['peak']:.0f} | {m['input']:.0f} | {m['output']:.0f} | {rest:.0f} "
+            f"| {m['cache']:.1f} | {m['seconds']:.1f} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -80,5 +80,10 @@ def spread(
         workers = [actor.remote(recipe, run_model) for _ in range(min(places, len(tasks)))]
         pool = ActorPool(workers)
         yield from pool.map_unordered(lambda worker, task: worker.evaluate.remote(task), tasks)
+    except ray.exceptions.RayError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise Unavailable(
+            f"the Ray cluster failed ({reason}); what is measured is kept, run it again"
+        ) from error
     finally:
         ray.shutdown()

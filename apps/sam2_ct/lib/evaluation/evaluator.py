@@ -88,9 +88,11 @@ class Evaluator:
                 c.settings.propagation.value,
             ),
         )
-        for configuration in order:
-            yield self._one(sample, configuration)
-        self.bank.clear()
+        try:
+            for configuration in order:
+                yield self._one(sample, configuration)
+        finally:
+            self.bank.clear()
 
     def _one(self, sample: Sample, configuration: Configuration) -> Result:
         scene = self.scenes(sample, configuration)

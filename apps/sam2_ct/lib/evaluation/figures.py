@@ -20,7 +20,7 @@ Rows = Sequence[Mapping]
 
 
 def draw_all(
-    frame: pd.DataFrame, rows: Rows, cosine: Sequence[Sequence[float]], folder: Path
+    frame: pd.DataFrame, rows: Rows, cosine: Sequence[Sequence[float]], model: str, folder: Path
 ) -> list[tuple[str, str]]:
     """Draw what can be drawn.
 
@@ -56,8 +56,8 @@ def draw_all(
         ),
         (
             "figure_4a_components.png",
-            "Figure 4a: mean time per call of SAM 2's parts, this machine",
-            lambda: _components(frame),
+            f"Figure 4a: mean time per call of SAM 2's parts, {model}, over all configurations",
+            lambda: _components(component_times(frame, model)),
         ),
         (
             "figure_4b_tracking.png",
@@ -184,10 +184,10 @@ def _propagation(frame: pd.DataFrame, rows: Rows) -> Figure | None:
     return figure
 
 
-def component_times(frame: pd.DataFrame) -> pd.DataFrame:
-    """Mean milliseconds per call of each part, over all results, and the calls counted."""
+def component_times(frame: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Mean milliseconds per call of each part of a model, over its results, and the calls."""
     total: dict[str, list[float]] = {}
-    for components in frame["components"]:
+    for components in frame.loc[frame["key"].str.startswith(f"{model}_"), "components"]:
         for part, (seconds, calls) in components.items():
             sums = total.setdefault(part, [0.0, 0])
             sums[0] += seconds
@@ -197,8 +197,7 @@ def component_times(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _components(frame: pd.DataFrame) -> Figure | None:
-    times = component_times(frame)
+def _components(times: pd.DataFrame) -> Figure | None:
     if not len(times):
         return None
     figure, (axes,) = _figure()

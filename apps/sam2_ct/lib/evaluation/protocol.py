@@ -50,8 +50,11 @@ class Scene:
         return self.prompts.grid
 
 
+_WINDOWS_HELD = 2
+
+
 class SceneMaker:
-    """Opens samples of a dataset; the last case and its windows stay in memory."""
+    """Opens samples of a dataset; the last case, two windows of it and a mask stay in memory."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -59,6 +62,7 @@ class SceneMaker:
         self._raw: MetaTensor | None = None
         self._source: Grid | None = None
         self._windowed: OrderedDict[Window, MetaTensor] = OrderedDict()
+        self._truth: tuple[str, np.ndarray] | None = None
 
     def __call__(self, sample: Sample, configuration: Configuration) -> Scene:
         """The scene of one sample for one configuration.
@@ -68,7 +72,7 @@ class SceneMaker:
         """
         self._open(sample.case)
         whole = grid_of(self._raw)
-        truth = self._truth(sample, whole)
+        truth = self._truth_of(sample, whole)
         prompts = prompts_for(configuration, truth, whole)
         marked = np.argwhere(truth)
         # the crop of a served request with the object as its region of interest, axial slices
@@ -92,6 +96,7 @@ class SceneMaker:
     def _open(self, case: str) -> None:
         if case == self._case:
             return
+        self._case = self._truth = None
         load, orient, *_ = pre_transforms()
         # called one by one: MONAI's Compose would wrap our BadInput in a RuntimeError
         data = orient(load({"image": volume_of(self.root, case)}))
@@ -102,14 +107,18 @@ class SceneMaker:
         if window not in self._windowed:
             *_, scale, _crop = pre_transforms(window=window)
             self._windowed[window] = scale({"image": self._raw})["image"]
+            while len(self._windowed) > _WINDOWS_HELD:
+                self._windowed.popitem(last=False)
         return self._windowed[window]
 
-    def _truth(self, sample: Sample, whole: Grid) -> np.ndarray:
-        file = mask_of(self.root, sample.case, sample.structure)
-        labels, grid = load_labelmap(file)
-        if not grid.same_as(self._source):
-            raise BadInput(f"{file} and its volume lie on different grids: resample the mask")
-        return grid.map_to(whole).array(labels > 0, whole.shape)
+    def _truth_of(self, sample: Sample, whole: Grid) -> np.ndarray:
+        if self._truth is None or self._truth[0] != sample.id:
+            file = mask_of(self.root, sample.case, sample.structure)
+            labels, grid = load_labelmap(file)
+            if not grid.same_as(self._source):
+                raise BadInput(f"{file} and its volume lie on different grids: resample the mask")
+            self._truth = sample.id, grid.map_to(whole).array(labels > 0, whole.shape)
+        return self._truth[1]
 
 
 def prompts_for(configuration: Configuration, truth: np.ndarray, grid: Grid) -> PromptSet:

@@ -166,13 +166,13 @@ def _first_of_each(rows: Sequence[Mapping]) -> list[Mapping]:
 
 
 def _figures(page: _Page, run: Mapping, frame: pd.DataFrame, out: Path) -> None:
-    made = figures.draw_all(frame, run["rows"], run["temporal_cosine"], out)
+    made = figures.draw_all(frame, run["rows"], run["temporal_cosine"], run["model"], out)
     if not made:
         return
     page.add("## Figures")
     for name, caption in made:
         page.add(f"![{caption}]({name})", f"*{caption}.*")
-    _csv(figures.component_times(frame), out / "component_times.csv")
+    _csv(figures.component_times(frame, run["model"]), out / "component_times.csv")
 
 
 def _contact_sheets(

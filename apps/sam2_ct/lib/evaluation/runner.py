@@ -16,7 +16,7 @@ from lib.configs.settings import Settings
 from lib.errors import BadInput, Unavailable
 from lib.evaluation import cluster
 from lib.evaluation import split as splits
-from lib.evaluation.configurations import Configuration, Row
+from lib.evaluation.configurations import Configuration, Method, Row
 from lib.evaluation.evaluator import Evaluator, Recipe, Result
 from lib.evaluation.progress import RunProgress
 from lib.evaluation.split import Sample, Split
@@ -63,6 +63,12 @@ def run(job: Job, store: ResultStore) -> dict[str, str]:
         BadInput: the store belongs to another run.
     """
     skipped = unavailable_models(job.rows, job.loaded.name)
+    if not job.base.window.is_ct:
+        skipped |= {
+            r.configuration.key: "a threshold in Hounsfield units means nothing outside CT"
+            for r in job.rows
+            if r.configuration.method is Method.THRESHOLD
+        }
     wanted = {
         r.configuration.key: r.configuration for r in job.rows if r.configuration.key not in skipped
     }

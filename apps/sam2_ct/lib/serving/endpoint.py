@@ -25,6 +25,7 @@ from monailabel.endpoints.infer import ResultType, send_response
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.exception import MONAILabelException
 from monailabel.utils.others.generic import remove_file
+from requests import ConnectionError, Timeout
 
 from lib.errors import BadInput, Cancelled, Unavailable
 from lib.serving.dicom_seg import to_dicom_seg
@@ -161,11 +162,17 @@ def find_image(
         return Subject(path, f"upload-{Path(path).name}")
     if not image:
         raise HTTPException(422, "no image: name one of the datastore, or give a session")
-    datastore = instance.datastore()
-    by_uid = isinstance(datastore, DICOMWebDatastore) and _UID.fullmatch(image) is not None
-    if not by_uid and image not in datastore.list_images():
+    if image not in instance.datastore().list_images() and not _new_series(instance, image):
         raise HTTPException(404, f"there is no image {image!r} in the datastore")
     return Subject(image, image)
+
+
+def _new_series(instance: MONAILabelApp, image: str) -> bool:
+    """Whether a DICOMweb store has a series that the list, which is cached, does not show yet."""
+    datastore = instance.datastore()
+    if not isinstance(datastore, DICOMWebDatastore) or not _UID.fullmatch(image):
+        return False
+    return bool(datastore._client.search_for_series(search_filters={"SeriesInstanceUID": image}))
 
 
 def keep_upload(upload: UploadFile, background_tasks: BackgroundTasks) -> str:
@@ -191,6 +198,8 @@ def as_answer(error: Exception) -> HTTPException:
         return HTTPException(409, f"stopped: {error}")
     if isinstance(error, MONAILabelException):
         return HTTPException(422, error.msg)
+    if isinstance(error, ConnectionError | Timeout):
+        return HTTPException(503, f"the image store does not answer: {error}")
     logger.exception("a request failed", exc_info=error)
     kind = type(error).__name__
     return HTTPException(

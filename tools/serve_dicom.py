@@ -1,0 +1,102 @@
+"""OHIF on a DICOMweb store. `make serve-dicom`, or `make serve-dicom DICOMWEB=http://…`.
+
+Without a store of one's own: Orthanc, with the sample CT as a DICOM series.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+if not __package__:  # run as a script: the repository root is not on the path
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tools.orthanc import OrthancMissing, orthanc
+from tools.sample_ct import make_sample_ct
+from tools.sample_dicom import as_acquired, write_series
+from tools.serve import LOOPBACK, server_command, server_environment
+
+
+def serve_dicom(
+    out: Annotated[Path, typer.Option(help="folder for Orthanc's data and the image cache")],
+    dicomweb: Annotated[str, typer.Option(help="address of your own DICOMweb store")] = "",
+    port: int = 8000,
+    model: Annotated[
+        str, typer.Option(help="auto, builtin, tiny, small, base_plus, large")
+    ] = "auto",
+) -> None:
+    """Serve a DICOMweb store on this machine, with OHIF."""
+    out = out.resolve()
+    with ExitStack() as stack:
+        if not dicomweb:
+            try:
+                store = stack.enter_context(orthanc(out / "orthanc"))
+            except OrthancMissing as error:
+                print(f"error: {error}, or give DICOMWEB=http://…", file=sys.stderr)
+                raise typer.Exit(2) from error
+            store.add(sample_series(out / "sample"))
+            dicomweb = store.dicomweb
+        print(banner(dicomweb, port), flush=True)
+        code = run_server(dicomweb, out, port, model)
+    raise typer.Exit(code)
+
+
+def sample_series(folder: Path) -> list[Path]:
+    """The files of the sample series, written when they are not there."""
+    files = sorted(folder.glob("*.dcm"))
+    if files:
+        return files
+    sample = make_sample_ct()
+    hu, _, affine = as_acquired(sample, "straight")
+    partial = folder.with_name(f".{folder.name}.part")
+    write_series(hu, affine, partial, kind="straight")
+    partial.rename(folder)
+    return sorted(folder.glob("*.dcm"))
+
+
+def banner(dicomweb: str, port: int) -> str:
+    """What a person needs to know."""
+    panel = (
+        ""
+        if port == 8000
+        else f"\n             (in its MONAI Label panel, set the address to http://{LOOPBACK}:{port}/)"
+    )
+    return f"""
+  DICOMweb   {dicomweb}
+  OHIF       http://{LOOPBACK}:{port}/ohif/{panel}
+  3D Slicer  the same server, http://{LOOPBACK}:{port}
+  stop       Ctrl+C
+"""
+
+
+def run_server(dicomweb: str, out: Path, port: int, model: str) -> int:
+    """The server in the foreground; returns its exit code."""
+    environment = {**server_environment(), **dicom_environment(out)}
+    command = server_command(dicomweb, port, {"model": model})
+    try:
+        return subprocess.run(command, env=environment, check=False).returncode
+    except KeyboardInterrupt:
+        return 130
+
+
+def dicom_environment(out: Path) -> dict[str, str]:
+    """Settings of MONAI Label for a DICOMweb store; what is set already stays.
+
+    Its cache of the list of series would hide new ones for two hours.
+    """
+    ours = {
+        "MONAI_LABEL_DICOMWEB_CACHE_PATH": str(out / "cache"),
+        "MONAI_LABEL_DICOMWEB_CACHE_EXPIRY": "5",
+        "MONAI_LABEL_DICOMWEB_READ_TIMEOUT": "30",
+    }
+    return {name: os.environ.get(name, value) for name, value in ours.items()}
+
+
+if __name__ == "__main__":
+    typer.run(serve_dicom)

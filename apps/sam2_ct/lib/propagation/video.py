@@ -8,6 +8,7 @@ Floating point throughout: no JPEG, no 8 bit.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -25,6 +26,8 @@ IMAGE_STD = (0.229, 0.224, 0.225)
 class PseudoVideo:
     """Frames of a windowed volume along one axis.
 
+    Shapes are worked out once: finding an axis in an affine costs as much as resizing a frame.
+
     Attributes:
         volume: (X, Y, Z) float32 in [0, 1].
         grid: its voxel grid, RAS.
@@ -40,18 +43,18 @@ class PseudoVideo:
     def __len__(self) -> int:
         return self.grid.shape[self.dim]
 
-    @property
+    @cached_property
     def dim(self) -> int:
         """Array dimension that plays time."""
         return self.grid.dim_of(self.axis)
 
-    @property
+    @cached_property
     def frame_shape(self) -> tuple[int, int]:
         """(rows, columns) of a frame in voxels."""
         columns, rows = (self.grid.shape[d] for d in in_plane_dims(self.grid, self.axis))
         return rows, columns
 
-    @property
+    @cached_property
     def canvas_shape(self) -> tuple[int, int]:
         """(rows, columns) in voxels of the padded frame, square in millimetres."""
         spacing = [self.grid.spacing[d] for d in reversed(in_plane_dims(self.grid, self.axis))]

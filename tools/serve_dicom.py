@@ -6,6 +6,7 @@ Without a store of one's own: Orthanc, with the sample CT as a DICOM series.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -17,7 +18,7 @@ import typer
 if not __package__:  # run as a script: the repository root is not on the path
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tools.orthanc import OrthancMissing, orthanc
+from tools.orthanc import orthanc
 from tools.sample_ct import make_sample_ct
 from tools.sample_dicom import as_acquired, write_series
 from tools.serve import LOOPBACK, server_command, server_environment
@@ -33,12 +34,13 @@ def serve_dicom(
 ) -> None:
     """Serve a DICOMweb store on this machine, with OHIF."""
     out = out.resolve()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that Orthanc is stopped, too
     with ExitStack() as stack:
         if not dicomweb:
             try:
                 store = stack.enter_context(orthanc(out / "orthanc"))
-            except OrthancMissing as error:
-                print(f"error: {error}, or give DICOMWEB=http://…", file=sys.stderr)
+            except RuntimeError as error:
+                print(f"error: {error} (or give DICOMWEB=http://…)", file=sys.stderr)
                 raise typer.Exit(2) from error
             store.add(sample_series(out / "sample"))
             dicomweb = store.dicomweb

@@ -40,7 +40,7 @@ class MyApp(MONAILabelApp):
             conf=conf,
             name="SAM 2 CT",
             description="Bones in CT from a few marked slices, zero-shot, with SAM 2",
-            labels=dict(self.config.labels),
+            labels=list(self.config.labels),  # OHIF fails on anything but a list here
         )
 
     def init_infers(self) -> dict[str, InferTask]:

@@ -167,8 +167,8 @@ class TestDicomSeg:
     @staticmethod
     def by_dcmqi(path: Path, folder: Path, grid: Grid) -> np.ndarray:
         subprocess.run(
-            [str(Path(sys.executable).with_name("segimage2itkimage")), "--inputDICOM", str(path), "--outputDirectory", str(folder),
-             "--outputType", "nii"],
+            [Path(sys.executable).with_name("segimage2itkimage"), "--inputDICOM", path,
+             "--outputDirectory", folder, "--outputType", "nii"],
             check=True,
             capture_output=True,
         )  # fmt: skip

@@ -92,6 +92,20 @@ def test_killed_and_started_again_it_repeats_nothing(arguments, serial, tmp_path
     assert lines.read_bytes() == after
 
 
+def test_interrupted_it_keeps_what_is_measured(arguments, tmp_path, monkeypatch, capsys):
+    append = ResultStore.append
+
+    def interrupted(store, record):
+        append(store, record)
+        if len(store.done()) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ResultStore, "append", interrupted)
+    assert run(*arguments, "-o", tmp_path / "results") == commands.INTERRUPTED
+    assert "goes on from there" in capsys.readouterr().err
+    assert len(scores(tmp_path / "results")) == 4
+
+
 def test_ray_gives_what_the_serial_run_gives(arguments, serial, tmp_path, capsys):
     pytest.importorskip("ray")
     code = run(*arguments, "-o", tmp_path / "results", "--ray", "local")

@@ -61,13 +61,14 @@ def draw(
                 if mask[n].any():
                     axes.contour(mask[n].T.astype(float), [0.5], colors=colour, linewidths=1.0)
             axes.set_title(f"slice {t}", fontsize=7)
-        axes_row[0].text(
+        caption = axes_row[0].text(
             0,
             1.14,
             f"{result['place']}: {result['sample']}, Dice {result['dice']:.3f}",
             transform=axes_row[0].transAxes,
             fontsize=8,
         )
+        caption.set_in_layout(False)
     figure.suptitle(f"{title}: truth green, prediction red; slices nobody painted", fontsize=10)
     write_whole(path, lambda p: figure.savefig(p, dpi=110, format="png"))
     return True

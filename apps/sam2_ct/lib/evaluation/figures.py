@@ -175,8 +175,9 @@ def _propagation(frame: pd.DataFrame, rows: Rows) -> Figure | None:
     figure, pair = _figure(2, width=5.0)
     for axes, (budget, chosen) in zip(pair, by_budget.items(), strict=True):
         at = np.arange(len(chosen))
-        axes.barh(at + 0.2, _means(frame, chosen), 0.38, color=OURS, label="measured")
-        axes.barh(at - 0.2, _published(chosen), 0.38, color=THEIRS, label="paper")
+        axes.barh(at - 0.2, _means(frame, chosen), 0.38, color=OURS, label="measured")
+        axes.barh(at + 0.2, _published(chosen), 0.38, color=THEIRS, label="paper")
+        axes.invert_yaxis()
         axes.set(yticks=at, yticklabels=[r["label"] for r in chosen], xlabel="Dice", xlim=(0, 1))
         axes.set_title(budget, fontsize=10)
         axes.grid(alpha=0.3, axis="x")

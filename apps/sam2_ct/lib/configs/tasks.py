@@ -9,6 +9,7 @@ from pathlib import Path
 from lib.configs.settings import Settings
 from lib.errors import BadInput
 from lib.models.registry import CHECKPOINTS
+from lib.propagation.features import DEFAULT_CACHE_BYTES
 
 _KEYS = {
     "model",
@@ -18,9 +19,13 @@ _KEYS = {
     "propagation",
     "window",
     "axis",
+    "carry",
+    "merge",
+    "end_of_object",
     "labels",
     "results",
     "max_upload_mb",
+    "cache_mb",
 }
 _UPSTREAM = {"server_mode"}  # MONAI Label's own keys, which come the same way
 _OFFERED = [name for name in CHECKPOINTS if not name.startswith("sam2.0")]
@@ -39,6 +44,7 @@ class TaskConfig:
         labels: object names and their values in results of several objects.
         results: folder for the log of results; None: beside the studies.
         max_upload_mb: larger uploads are refused.
+        cache_mb: bound of the encoded slices each loaded checkpoint keeps.
     """
 
     model: str = "auto"
@@ -49,6 +55,7 @@ class TaskConfig:
     labels: Mapping[str, int] = field(default_factory=lambda: {"bone": 1})
     results: Path | None = None
     max_upload_mb: int = 2048
+    cache_mb: int = DEFAULT_CACHE_BYTES >> 20
 
     @classmethod
     def parse(cls, conf: Mapping[str, str]) -> TaskConfig:
@@ -72,7 +79,8 @@ class TaskConfig:
             axis=axis,
             labels=_labels(conf.get("labels") or "bone"),
             results=Path(conf["results"]).expanduser() if conf.get("results") else None,
-            max_upload_mb=_positive(conf.get("max_upload_mb") or "2048"),
+            max_upload_mb=_positive(conf, "max_upload_mb", cls.max_upload_mb),
+            cache_mb=_positive(conf, "cache_mb", cls.cache_mb),
         )
 
     def viewer_options(self) -> dict[str, object]:
@@ -105,7 +113,8 @@ def _labels(text: str) -> dict[str, int]:
     return {name: number for number, name in enumerate(found, start=1)}
 
 
-def _positive(text: str) -> int:
-    if not text.strip().isdecimal() or int(text) == 0:
-        raise BadInput(f"max_upload_mb must be a whole number above 0, got {text!r}")
+def _positive(conf: Mapping[str, str], key: str, default: int) -> int:
+    text = (conf.get(key) or str(default)).strip()
+    if not text.isdecimal() or int(text) == 0:
+        raise BadInput(f"{key} must be a whole number above 0, got {text!r}")
     return int(text)

@@ -36,5 +36,5 @@ class Engines:
                     if own is not None and name.endswith(str(own))
                     else load_predictor(name, device=self.device)
                 )
-                self._pipelines[name] = Pipeline(loaded)
+                self._pipelines[name] = Pipeline(loaded, self.config.cache_mb << 20)
             return self._pipelines[name]

@@ -143,9 +143,11 @@ class PromptTask(InferTask):
     def object_name(self, request: Request) -> str:
         """The segment a click request is about; the first of the server's labels if it says none.
 
-        `label` is a name here, never a file.
+        `label` is a name here, never a file. OHIF does not send one: the option `object` tells
+        several objects apart there.
         """
-        return _text(request.get("label")) or next(iter(self.services.config.labels))
+        named = _text(request.get("object")) or _text(request.get("label"))
+        return named or next(iter(self.services.config.labels))
 
     @abstractmethod
     def read(self, request: Request, case: Case, settings: Settings) -> Order:

@@ -19,6 +19,7 @@ class PointTask(PromptTask):
     name = "sam2_ct_points"
     kind = InferType.DEEPGROW
     about = "SAM 2 on CT: click on a bone, it is followed through the volume"
+    extra_options = {"object": ""}  # noqa: RUF012
     each_slice_alone = False
 
     def read(self, request: Request, case: Case, settings: Settings) -> Order:

@@ -33,7 +33,11 @@ class PropagateTask(PromptTask):
     name = "sam2_ct_propagate"
     kind = InferType.SEGMENTATION
     about = "SAM 2 on CT: carries accepted slices, or a submitted label, through the volume"
-    extra_options = {"prompt_slices": "all", "source": ["auto", "accepted", "submitted"]}  # noqa: RUF012
+    extra_options = {  # noqa: RUF012
+        "prompt_slices": "all",
+        "source": ["auto", "accepted", "submitted"],
+        "object": "",
+    }
 
     def __init__(self, services: Services, submitted: Submitted) -> None:
         super().__init__(services)
@@ -76,7 +80,7 @@ class PropagateTask(PromptTask):
     ) -> tuple[np.ndarray, dict[str, int], Axis] | None:
         """Slices that `sam2_ct_slice` returned, the newest of each; None if there are none."""
         here = self.key(request, "")
-        wanted = first_item(request.get("label"))
+        wanted = first_item(request.get("object")) or first_item(request.get("label"))
         names: dict[str, int] = {}
         prompts: list[Mask] = []
         for name in [wanted] if wanted else self.services.results.labels(here.client, here.image):

@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 #: like come from the server alone.
 _PARAMS = {
     *("policy", "propagation", "window", "axis", "carry", "merge", "end_of_object"),
-    *("prompt_slices", "source", "label", "label_info", "selected_label_name", "label_tag"),
+    *("prompt_slices", "source", "object", "label", "label_info", "selected_label_name"),
     *("foreground", "background", "roi", "slice", "reset_state"),
     *("client_id", "job", "save_label"),
     *("result_extension", "result_dtype", "result_compress", "restore_label_idx"),

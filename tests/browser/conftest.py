@@ -1,0 +1,50 @@
+"""Orthanc with a series, a server on it, and a Chromium in front."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.browser.ohif_page import PACKAGES, OhifPage, find_browser, start_browser
+from tests.server.conftest import Server, running_server
+from tools.orthanc import OrthancMissing, find_orthanc, orthanc
+from tools.sample_ct import make_sample_ct
+from tools.sample_dicom import as_acquired, write_series
+from tools.serve_dicom import dicom_environment
+
+BUILD = Path(__file__).parents[2] / "build"
+
+
+@pytest.fixture(scope="session")
+def browser_server(tmp_path_factory) -> Iterator[Server]:
+    if find_browser() is None:
+        pytest.skip(f"Chromium and its driver are not installed: apt-get install {PACKAGES}")
+    try:
+        find_orthanc()
+    except OrthancMissing as error:
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("browser")
+    sample = make_sample_ct(0, shape=(100, 80, 64), spacing=(3.0, 3.0, 6.0))
+    hu, _, affine = as_acquired(sample, "straight")
+    write_series(hu, affine, folder / "series", kind="straight")
+    with orthanc(folder / "orthanc") as store:
+        store.add(sorted((folder / "series").glob("*.dcm")))
+        conf, settings = {}, dicom_environment(folder)
+        with running_server(store.dicomweb, folder / "server.log", conf, **settings) as server:
+            yield server
+
+
+@pytest.fixture
+def page(browser_server, tmp_path) -> Iterator[OhifPage]:
+    driver = start_browser(tmp_path / "profile")
+    try:
+        yield OhifPage(driver, browser_server.url)
+    finally:
+        driver.save_screenshot(str(BUILD / "ohif-last.png"))
+        driver.quit()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def build_folder() -> Path:
+    BUILD.mkdir(exist_ok=True)
+    return BUILD

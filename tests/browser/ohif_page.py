@@ -1,0 +1,167 @@
+"""OHIF's MONAI Label mode as a person uses it: look, click, press buttons."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import requests
+from PIL import Image
+from scipy import ndimage
+from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import Select
+
+PATIENCE = 90.0
+PACKAGES = "chromium chromium-driver"
+_FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-dev-shm-usage "
+    "--disable-background-networking --disable-component-update --disable-sync "
+    "--window-size=1500,950"
+)
+
+
+def find_browser() -> tuple[str, str] | None:
+    """Chromium and its driver, if both are installed."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    driver = shutil.which("chromedriver")
+    return (browser, driver) if browser and driver else None
+
+
+def start_browser(profile: Path) -> webdriver.Chrome:
+    """A headless Chromium with a fresh profile."""
+    browser, driver = find_browser()
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for flag in (*_FLAGS.split(), f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    return webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+
+
+class OhifPage:
+    """One browser window on one server."""
+
+    def __init__(self, driver: webdriver.Chrome, url: str) -> None:
+        self.driver = driver
+        self.url = url
+
+    def open_study_list(self) -> None:
+        """The list of studies; also tells the panel our port (by itself it asks port 8000)."""
+        self.driver.get(f"{self.url}/ohif/")
+        self.until(lambda: "Study List" in self.text())
+        self.driver.add_cookie({"name": "MONAILABEL_SERVER_URL", "value": f"{self.url}/"})
+
+    def open_study(self, description: str) -> None:
+        """A study in the MONAI Label mode, images and panel loaded."""
+        studies = requests.get(
+            f"{self.url}/proxy/dicom/qido/studies",
+            headers={"accept": "application/dicom+json"},
+            timeout=30,
+        ).json()
+        named = {s["00100020"]["Value"][0]: s["0020000D"]["Value"][0] for s in studies}
+        uid = next(uid for patient, uid in named.items() if description in patient)
+        self.driver.get(f"{self.url}/ohif/monai-label?StudyInstanceUIDs={uid}")
+        self.until(lambda: self.find("name", "monailabelServerURL") is not None)
+        self.press("//button[contains(., 'Confirm and Hide')]")
+        self.until(lambda: all(self.picture(n).max() > 200 for n in range(3)))
+
+    def connect(self) -> None:
+        """The panel's refresh button; on success its tabs appear."""
+        self.press("//tr[.//input[@name='monailabelServerURL']]//button")
+        self.until(lambda: "Auto-Segmentation" in self.text())
+
+    def open_tab(self, title: str) -> None:
+        """A tab of the panel."""
+        self.press(f"//label[contains(@class, 'tab-label') and contains(., '{title}')]")
+
+    def choose_model(self, model: str) -> None:
+        """In the menu of the tab that has it."""
+        menu = f"//select[./option[@value='{model}']]"
+        Select(self.visible(menu)).select_by_value(model)
+
+    def choose_segment(self, name: str) -> None:
+        """In the list of segments of the point tab."""
+        self.press(f"//tr[contains(@class, 'clickable-row') and .//td[text()='{name}']]")
+
+    def run(self, title: str) -> None:
+        """A Run button, by its tooltip; waits for the answer to be shown."""
+        self.press(f"//button[@title='{title}']")
+        self.until(lambda: "Successful" in self.text() or "Failed" in self.text())
+
+    def click_on(self, viewport: int, x: float, y: float) -> None:
+        """A click of the left button at a pixel of a viewport."""
+        pane = self.viewports()[viewport]
+        dx, dy = x - pane.size["width"] / 2, y - pane.size["height"] / 2
+        ActionChains(self.driver).move_to_element_with_offset(
+            pane, int(dx), int(dy)
+        ).click().perform()
+
+    def viewports(self) -> list[WebElement]:
+        """Axial, sagittal, coronal."""
+        return self.driver.find_elements("css selector", "canvas.cornerstone-canvas")
+
+    def picture(self, viewport: int) -> np.ndarray:
+        """(rows, columns, 3) what a viewport shows."""
+        panes = self.viewports()
+        if len(panes) <= viewport:
+            return np.zeros((1, 1, 3), int)
+        png = panes[viewport].screenshot_as_png
+        return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+
+    def bone_at(self, viewport: int) -> tuple[int, int]:
+        """Column and row in the middle of the thickest bright thing: a bone with its inside."""
+        grey = self.picture(viewport)
+        colourless = np.ptp(grey, axis=2) < 12
+        dense = ndimage.binary_fill_holes((grey[..., 0] > 115) & colourless)
+        depth = ndimage.distance_transform_edt(dense)
+        row, column = np.unravel_index(depth.argmax(), depth.shape)
+        return int(column), int(row)
+
+    def overlay(self, viewport: int) -> int:
+        """Pixels tinted with the bone colour (more red than blue; nothing else there is)."""
+        picture = self.picture(viewport)
+        return int((picture[..., 0] > picture[..., 2] + 25).sum())
+
+    def text(self) -> str:
+        """Everything that can be read."""
+        return self.driver.find_element("tag name", "body").text
+
+    def find(self, by: str, what: str) -> WebElement | None:
+        """The first such element, if there is one."""
+        return next(iter(self.driver.find_elements(by, what)), None)
+
+    def visible(self, xpath: str) -> WebElement:
+        """The first such element that can be seen."""
+        return self.until(
+            lambda: next(
+                (e for e in self.driver.find_elements("xpath", xpath) if e.is_displayed()), None
+            )
+        )
+
+    def press(self, xpath: str) -> None:
+        """Click on an element, whatever notification may lie over it."""
+        self.driver.execute_script("arguments[0].click()", self.visible(xpath))
+
+    def until(self, condition: Callable):
+        """The first true value of `condition`, looked at again and again."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                if value := condition():
+                    return value
+            except StaleElementReferenceException:
+                pass  # React drew it anew meanwhile
+            if time.monotonic() > deadline:
+                raise WebDriverException(f"waited in vain; the page says:\n{self.text()[-1500:]}")
+            time.sleep(0.3)
+
+    def save(self, path: Path) -> None:
+        """A screenshot."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.driver.save_screenshot(str(path))

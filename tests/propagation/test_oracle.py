@@ -5,6 +5,7 @@ It shares no code with the `sam2` package, so what agrees with it is SAM 2 and n
 """
 
 import re
+from copy import deepcopy
 from unittest import mock
 
 import numpy as np
@@ -23,7 +24,18 @@ from lib.propagation.tracking import ObjectPass, condition
 from lib.propagation.video import PseudoVideo
 from tests.propagation.conftest import SLICES, disc
 
-TOLERANCE = 1e-3
+# of logits that vary by 0.05 over the volume; the two are 1e-6 apart
+TOLERANCE = 1e-5
+GAIN = 100
+
+
+@pytest.fixture(scope="module")
+def predictor(predictor):
+    """With temporal embeddings as large as trained ones: a wrong row must be seen in the logits."""
+    loud = deepcopy(predictor)
+    with torch.no_grad():
+        loud.maskmem_tpos_enc.mul_(GAIN)
+    return loud
 
 
 @pytest.fixture(scope="module")
@@ -286,8 +298,9 @@ def test_tracking_agrees(oracle, sam2_video, predictor, video, policy, prompts, 
     expected = ask(oracle, sam2_video, video, prompts, reverse=reverse)
     got = track(predictor, video, prompts, PRESETS[policy], reverse=reverse)
     assert len(got) == SLICES
-    assert max(float(v.max()) for v in expected.values()) > 0, "the comparison is of blanks"
+    unprompted = torch.cat([v for t, v in expected.items() if t not in (0, 12, 23)])
+    assert unprompted.std(0).mean() > 1000 * TOLERANCE, "all slices alike: nothing is compared"
     assert apart(expected, got) < TOLERANCE
     if policy != "baseline":
         baseline = track(predictor, video, prompts, PRESETS["baseline"], reverse=reverse)
-        assert apart(baseline, got) > 3 * TOLERANCE, "the policy makes no difference to see"
+        assert apart(baseline, got) > 100 * TOLERANCE, "the policy makes no difference to see"

@@ -63,6 +63,7 @@ class MyApp(MONAILabelApp):
 
     def infer(self, request: dict, datastore=None) -> dict:
         """Run a task; its confidence stays with the image, for the choice of the next one."""
+        request = {"image_key": request["image"], **request}  # batch inference sends none
         result = super().infer(request, datastore)
         store = datastore or self.datastore()
         sure = (result.get("params") or {}).get("confidence")

@@ -9,7 +9,10 @@ import nrrd
 import numpy as np
 import pytest
 import requests
+import torch
 
+from lib.errors import BadInput
+from lib.replay import replay
 from tests.server.viewers import read_nrrd
 
 SEGMENT = Path(__file__).parents[2] / "apps" / "sam2_ct" / "segment.py"
@@ -20,30 +23,40 @@ def logs(studies) -> Path:
     return studies / "sam2_ct"
 
 
-def replay(log: Path, out: Path, *more: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(SEGMENT), "--replay", str(log), "-o", str(out), *more]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+@pytest.fixture
+def one_thread():
+    """As the server of these tests has: sums in another order are other sums."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("task", ["masks", "slice"])
-def test_replay_gives_the_same_voxels(slicer, sample, painted, logs, tmp_path, monkeypatch, task):
+def test_replay_by_the_command_line(slicer, sample, painted, logs, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    if task == "masks":
-        labels = painted.copy()
-        labels[:20, :20, :] = 3  # a neighbour
-        answer = slicer.scribbles(
-            "pelvis", labels, sample.affine, {"hip": 1, "x": 3}, "hip", policy="tau=0.4,sliced=4"
-        )
-    else:
-        answer = slicer.smart_edit("pelvis", [[30, 24, 12], [30, 24, 3]], model="sam2_ct_slice")
+    labels = painted.copy()
+    labels[:20, :20, :] = 3  # a neighbour
+    answer = slicer.scribbles(
+        "pelvis", labels, sample.affine, {"hip": 1, "x": 3}, "hip", policy="tau=0.4,sliced=4"
+    )
     assert answer.status == 200, answer.detail
-    log = logs / answer.params["log"]
-    done = replay(log, tmp_path / "again.nrrd", "--report", str(tmp_path / "report.json"))
+    log, again, report = logs / answer.params["log"], tmp_path / "x.nrrd", tmp_path / "x.json"
+    command = [sys.executable, SEGMENT, "--replay", log, "-o", again, "--report", report]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "voxel for voxel" in done.stderr
-    again, _ = nrrd.read(str(tmp_path / "again.nrrd"))
-    np.testing.assert_array_equal(again, answer.labels)
-    assert json.loads((tmp_path / "report.json").read_text())["replay"]["identical"] is True
+    np.testing.assert_array_equal(nrrd.read(str(again))[0], answer.labels)
+    assert json.loads(report.read_text())["replay"]["identical"] is True
+
+
+@pytest.mark.parametrize("model", ["sam2_ct_slice", "sam2_ct_points"])
+def test_replay_of_clicks(slicer, logs, one_thread, model):
+    clicks = [[30, 24, 12], [30, 24, 3]]
+    answer = slicer.smart_edit("pelvis", clicks, model=model, roi=[55, 5, 5, 40, 20, 1])
+    assert answer.status == 200, answer.detail
+    _, outcome = replay(logs / answer.params["log"])
+    assert outcome.report["replay"]["identical"]
+    np.testing.assert_array_equal(outcome.labels, answer.labels)
 
 
 def test_log_says_what_made_the_result(slicer, sample, painted, logs):
@@ -60,22 +73,21 @@ def test_log_says_what_made_the_result(slicer, sample, painted, logs):
     assert not list(path.parent.glob(".*"))  # nothing half written lies about
 
 
-@pytest.mark.parametrize("damage", ["other file", "other volume", "gone"])
-def test_replay_of_what_does_not_fit(slicer, logs, studies, tmp_path, damage):
+def test_replay_of_what_does_not_fit(slicer, logs, studies, tmp_path):
     answer = slicer.smart_edit("pelvis", [[30, 24, 12]], model="sam2_ct_slice")
     log = logs / answer.params["log"]
-    more, words = [], "not the log of a result"
-    if damage == "other file":
-        log = tmp_path / "x.json"
-        log.write_text("{}")
-    elif damage == "other volume":
-        more, words = [str(studies / "turned.nii.gz")], "not the volume of"
-    else:
-        log, words = tmp_path / "nonesuch.json", "cannot read"
-    done = replay(log, tmp_path / "again.nrrd", *more)
-    assert done.returncode == 2
-    assert words in done.stderr
-    assert not (tmp_path / "again.nrrd").exists()
+    with pytest.raises(BadInput, match="not the volume of"):
+        replay(log, studies / "turned.nii.gz")
+    with pytest.raises(BadInput, match="cannot read"):
+        replay(tmp_path / "nonesuch.json")
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(BadInput, match="not the log of a result"):
+        replay(tmp_path / "other.json")
+    content = json.loads(log.read_text())
+    content["report"]["checkpoint"]["sha256"] = "0" * 64
+    (tmp_path / "checkpoint.json").write_text(json.dumps(content))
+    with pytest.raises(BadInput, match="another checkpoint"):
+        replay(tmp_path / "checkpoint.json")
 
 
 def test_undo_gives_the_previous_result(server, slicer, sample, painted):

@@ -98,11 +98,13 @@ def infer_endpoint(instance: MONAILabelApp, board: JobBoard, device: str) -> Cal
                 result = instance.infer(request)
                 if output == ResultType.dicom_seg:
                     result["dicom_seg"] = to_dicom_seg(instance, subject.image, result, said)
+                    background_tasks.add_task(remove_file, result["dicom_seg"])
                 return result
 
             result = await unless_gone(http, job, board, work)
             return send_response(instance.datastore(), result, output, background_tasks)
         except Exception as error:
+            await background_tasks()  # FastAPI runs them after a success only
             raise as_answer(error) from error
 
     return infer

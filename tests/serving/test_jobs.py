@@ -1,0 +1,133 @@
+import threading
+
+import pytest
+
+from lib.errors import Cancelled
+from lib.serving.jobs import Job, JobBoard, State
+
+
+def job(client="a", image="ct", device="cpu", **kwargs) -> Job:
+    return Job(client, image, "masks", device, **kwargs)
+
+
+class Work:
+    """Goes on slice by slice until it is let go or stopped."""
+
+    def __init__(self, its_job: Job):
+        self.job = its_job
+        self.started, self.go = threading.Event(), threading.Event()
+
+    def __call__(self) -> str:
+        self.started.set()
+        done = 0
+        while not self.go.wait(0.01):
+            done += 1
+            self.job.progress(done, 1000)
+        return "result"
+
+
+@pytest.fixture
+def board():
+    return JobBoard()
+
+
+def start(board, its_job):
+    work = Work(its_job)
+    return work, board.submit(its_job, work)
+
+
+def test_jobs_of_a_device_run_in_turn(board):
+    first, future = start(board, job())
+    second, later = start(board, job("b"))
+    first.started.wait(5)
+    assert board.queues() == {"cpu": {"running": [first.job.id], "waiting": [second.job.id]}}
+    assert board.waiting("cpu") == 2
+    assert not second.started.is_set()
+    first.go.set()
+    second.go.set()
+    assert future.result(5) == later.result(5) == "result"
+    assert first.job.state is second.job.state is State.DONE
+    assert board.waiting("cpu") == 0
+
+
+def test_devices_do_not_wait_for_each_other(board):
+    first, _ = start(board, job())
+    second, _ = start(board, job("b", device="cuda:0"))
+    assert first.started.wait(5)
+    assert second.started.wait(5)
+    first.go.set()
+    second.go.set()
+
+
+def test_cancel_stops_at_the_next_slice(board):
+    work, future = start(board, job())
+    work.started.wait(5)
+    work.job.cancel("cancelled on request")
+    with pytest.raises(Cancelled, match="on request"):
+        future.result(5)
+    assert work.job.state is State.CANCELLED
+
+
+def test_cancel_before_the_start(board):
+    first, _ = start(board, job())
+    first.started.wait(5)
+    second, future = start(board, job("b"))
+    second.job.cancel("cancelled on request")
+    first.go.set()
+    with pytest.raises(Cancelled):
+        future.result(5)
+    assert not second.started.is_set()
+
+
+@pytest.mark.parametrize(
+    ("client", "image", "gives_way"), [("a", "ct", True), ("b", "ct", False), ("a", "mr", False)]
+)
+def test_newer_request_supersedes(board, client, image, gives_way):
+    old, future = start(board, job())
+    old.started.wait(5)
+    new, newer = start(board, job(client, image))
+    new.go.set()
+    if gives_way:
+        with pytest.raises(Cancelled, match="superseded"):
+            future.result(5)
+    else:
+        old.go.set()
+        assert future.result(5) == "result"
+    assert newer.result(5) == "result"
+
+
+def test_failure_is_a_state_and_the_next_runs(board):
+    bad = job()
+    with pytest.raises(KeyError):
+        board.submit(bad, lambda: {}["x"]).result(5)
+    assert bad.state is State.FAILED
+    assert board.submit(job(), lambda: 1).result(5) == 1
+
+
+def test_seconds_left_by_the_pace_so_far(monkeypatch):
+    now = iter([10.0, 11.0, 12.0])
+    monkeypatch.setattr("lib.serving.jobs.time.monotonic", lambda: next(now))
+    running = job(state=State.RUNNING)
+    assert running.seconds_left() is None
+    running.progress(1, 10)
+    assert running.seconds_left() is None
+    running.progress(2, 10)
+    running.progress(3, 10)
+    assert running.seconds_left() == 7.0
+
+
+def test_an_id_that_is_taken_is_not_taken_over(board):
+    first, second = job(id="mine"), job("b", id="mine")
+    board.submit(first, lambda: None).result(5)
+    board.submit(second, lambda: None).result(5)
+    assert board.find("mine") is first
+    assert second.id != "mine"
+
+
+def test_old_jobs_are_forgotten_running_ones_never(board):
+    work, _ = start(board, job("first"))
+    for n in range(250):
+        board.submit(job(f"c{n}", device="other"), lambda: None).result(5)
+    assert board.find(work.job.id) is work.job
+    assert len(board.select()) <= 202
+    work.go.set()

@@ -1,0 +1,86 @@
+import json
+
+import numpy as np
+import pytest
+
+from lib.configs.settings import Settings
+from lib.errors import BadInput
+from lib.geometry import Axis, Grid
+from lib.pipeline import Outcome
+from lib.prompts.types import Mask, PromptSet
+from lib.recipe import Recipe
+from lib.serving.results import Key, Results, fingerprint
+
+GRID = Grid((4, 5, 6), np.eye(4))
+
+
+@pytest.fixture
+def results(tmp_path) -> Results:
+    return Results(tmp_path / "results")
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    mask = np.eye(4, 5, dtype=bool)
+    return Recipe(PromptSet(GRID, (Mask(Axis.AXIAL, 2, 1, mask),)), Settings())
+
+
+def add(results, key, recipe, value=1, task="masks"):
+    labels = np.zeros(GRID.shape, np.uint8)
+    labels[1:3] = value
+    return results.add(key, task, recipe, Outcome(labels, GRID, {"n": value}), {"x": 1})
+
+
+def test_newest_first_and_back_again(results, recipe):
+    key = Key("me", "ct", "hip")
+    first, second = add(results, key, recipe, 1), add(results, key, recipe, 2)
+    assert results.entries(key) == [second, first]
+    assert results.last(key).labels().max() == 2
+    assert results.last(key).read()["report"] == {"n": 2}
+    np.testing.assert_array_equal(
+        results.last(key).recipe().prompts.prompts[0].mask, recipe.prompts.prompts[0].mask
+    )
+    assert results.undo(key) == first
+    assert results.undo(key) is None
+    with pytest.raises(BadInput, match="no result to undo"):
+        results.undo(key)
+    # undone, not lost
+    assert len(list(results.folder.rglob("undone/*.json"))) == 2
+
+
+def test_tasks_and_labels_are_kept_apart(results, recipe):
+    add(results, Key("me", "ct", "hip"), recipe, task="slice")
+    add(results, Key("me", "ct", "hip"), recipe, task="masks")
+    add(results, Key("me", "ct", "rib 3"), recipe)
+    add(results, Key("you", "ct", "skull"), recipe)
+    assert len(results.entries(Key("me", "ct", "hip"), "slice")) == 1
+    assert results.labels("me", "ct") == ["hip", "rib 3"]
+    assert results.labels("nobody", "ct") == []
+
+
+@pytest.mark.parametrize("name", ["../../up", "/etc", "..", "", "undone", "a/b", "ü" * 200, ".x"])
+def test_any_name_stays_in_the_folder(results, recipe, name):
+    entry = add(results, Key(name, name, name), recipe)
+    assert entry.log.resolve().is_relative_to(results.folder.resolve())
+    assert len(entry.log.relative_to(results.folder).parts) == 4
+    assert results.entries(Key(name, name, name)) == [entry]
+    assert results.labels(name, name) == [name]
+
+
+def test_log_appears_last(results, recipe, monkeypatch):
+    key = Key("me", "ct", "hip")
+    monkeypatch.setattr("lib.serving.results.write_json", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        add(results, key, recipe)
+    assert results.entries(key) == []
+
+
+def test_fingerprint_does_not_depend_on_the_type():
+    labels = np.arange(24).reshape(2, 3, 4)
+    assert fingerprint(labels.astype(np.uint8)) == fingerprint(np.asfortranarray(labels))
+    assert fingerprint(labels) != fingerprint(labels + 1)
+
+
+def test_log_is_plain_json(results, recipe):
+    entry = add(results, Key("me", "ct", "hip"), recipe)
+    assert json.loads(entry.log.read_text())["format"] == "sam2_ct result 1"

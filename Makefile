@@ -44,3 +44,7 @@ serve: setup
 
 clean:
 	rm -rf $(OUT) build .pytest_cache .ruff_cache
+
+# what the built-in checkpoint does: tables and pictures in $(OUT)/builtin
+builtin-report: setup
+	$(PY) benchmarks/builtin_report.py -o $(OUT)/builtin

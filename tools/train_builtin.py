@@ -37,6 +37,8 @@ from tools.training.sequences import Batch, Sequences
 
 SEED = 20260323
 EMA = 0.998
+# The temporal rows start near zero beside a positional code of about one, and would stay unread.
+ROW_PACE = 30.0
 
 
 def write_phantom(seed: int, folder: Path) -> Path:
@@ -75,9 +77,10 @@ class Trainer:
         self.optimizer = self._optimizer()
 
     def _optimizer(self) -> torch.optim.AdamW:
-        return torch.optim.AdamW(
-            self.model.parameters(), lr=1e-4, weight_decay=0.01, betas=(0.9, 0.98), fused=True
-        )
+        rows = self.model.maskmem_tpos_enc
+        rest = [p for p in self.model.parameters() if p is not rows]
+        groups = [{"params": rest, "pace": 1.0}, {"params": [rows], "pace": ROW_PACE}]
+        return torch.optim.AdamW(groups, lr=1e-4, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
 
     def _fit_size(self, size: int) -> None:
         """Moves the weights into a network of another input size."""
@@ -111,14 +114,14 @@ class Trainer:
         self._fit_size(phase.image_size)
         rate = learning_rate(self.step, self.curriculum)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["pace"]
         precision = full_precision_attention if self.device == "cpu" else nullcontext
         generator = torch.Generator().manual_seed(self.seed + self.step)
         images, masks = batch.images.to(self.device), batch.masks.to(self.device)
         timeline = batch.timeline
         with torch.autocast(self.device, torch.bfloat16, enabled=self.half), precision():
             prompted, tracked = run_sequence(
-                self.model, images, masks, timeline, batch.prompt, generator
+                self.model, images, masks, timeline, batch.prompt, generator, phase.mistaken
             )
         first = len(timeline.prompted) + len(timeline.history)
         loss, figures = frame_loss(tracked[0], tracked[1], tracked[3], masks[first:].flatten(0, 1))

@@ -21,6 +21,7 @@ class Phase:
         policies: chance of a memory policy other than stock SAM 2's.
         masks: chance that prompts are masks; the rest is half clicks, half boxes.
         easy: chance that history and prompts lie next to the tracked slices.
+        mistaken: chance that the remembered masks of an object are those of a neighbour.
         image_size: side of the square input, pixels.
     """
 
@@ -35,6 +36,7 @@ class Phase:
     policies: float = 0.5
     masks: float = 0.8
     easy: float = 0.0
+    mistaken: float = 0.0
     image_size: int = 128
 
 
@@ -55,7 +57,7 @@ CURRICULUM: tuple[Phase, ...] = (
     Phase("long", 400, (3e-4, 3e-4), tracked=3, prompts=(0.15, 0.2, 0.5, 0.15), easy=0.25),
     Phase(
         "robust",
-        700,
+        300,
         (3e-4, 3e-4),
         tracked=4,
         slices=(8, 56),
@@ -65,13 +67,31 @@ CURRICULUM: tuple[Phase, ...] = (
     ),
     Phase(
         "settle",
-        900,
-        (3e-4, 1e-5),
+        200,
+        (3e-4, 2e-4),
         tracked=4,
         slices=(8, 56),
-        prompts=(0.12, 0.18, 0.5, 0.2),
-        masks=0.85,
-        easy=0.1,
+        prompts=(0.08, 0.15, 0.6, 0.17),
+        masks=0.88,
+    ),
+    Phase(
+        "cool",
+        200,
+        (2e-4, 1.24e-4),
+        tracked=4,
+        slices=(8, 56),
+        prompts=(0.08, 0.15, 0.6, 0.17),
+        masks=0.88,
+    ),
+    Phase(
+        "doubt",
+        430,
+        (2e-4, 1e-5),
+        tracked=4,
+        slices=(8, 56),
+        prompts=(0.08, 0.15, 0.6, 0.17),
+        masks=0.88,
+        mistaken=0.25,
     ),
 )
 

@@ -139,11 +139,14 @@ def build(
     return model.eval().to(device).watch()
 
 
-def spoil_masks(masks: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def spoil_masks(
+    masks: torch.Tensor, generator: torch.Generator, *, objects: int = 1, mistaken: float = 0.0
+) -> torch.Tensor:
     """(F, B, 1, S, S) masks as a tracker might have drawn them: smoothed, swollen, moved.
 
     An object is spoilt alike on all its frames, since a tracker's mistakes persist, with a little
-    of each frame's own. An object that would vanish is left alone.
+    of each frame's own. An object that would vanish is left alone. With the chance ``mistaken`` it
+    is taken for another of the ``objects`` of its crop, which only the prompts can put right.
     """
 
     def draw(low: int, high: int) -> int:
@@ -153,10 +156,13 @@ def spoil_masks(masks: torch.Tensor, generator: torch.Generator) -> torch.Tensor
     for b in range(masks.shape[1]):
         if draw(0, 10) < 3:
             continue
+        taken = b
+        if float(torch.rand((), generator=generator)) < mistaken:
+            taken = b // objects * objects + (b + draw(1, max(2, objects))) % objects
         width, level = draw(0, 6) * 2 + 1, 0.25 + 0.05 * draw(0, 11)
         shift = draw(-3, 4), draw(-3, 4)
         for f in range(masks.shape[0]):
-            soft = functional.avg_pool2d(masks[f, b], width, stride=1, padding=width // 2)
+            soft = functional.avg_pool2d(masks[f, taken], width, stride=1, padding=width // 2)
             own = shift[0] + draw(-1, 2), shift[1] + draw(-1, 2)
             spoilt = torch.roll((soft > level).float(), own, dims=(1, 2))
             if spoilt.any():
@@ -221,6 +227,7 @@ def run_sequence(
     timeline: Timeline,
     prompt: str,
     generator: torch.Generator,
+    mistaken: float = 0.0,
 ) -> tuple[Decoded, Decoded]:
     """Runs a batch of sequences through `track_step`.
 
@@ -231,6 +238,7 @@ def run_sequence(
         timeline: what to prompt, to remember and to track.
         prompt: "mask", "points" or "box".
         generator: draws history masks and clicks.
+        mistaken: see `spoil_masks`.
 
     Returns:
         The decoder's outputs (mask logits (N, M, S/4, S/4), IoU (N, M), tokens, object score
@@ -280,7 +288,12 @@ def run_sequence(
     for k, frame in enumerate(timeline.prompted):
         memory["cond_frame_outputs"][frame] = part(out, k, batch)
     if history:
-        earlier = spoil_masks(masks[prompted:first].cpu(), generator).flatten(0, 1)
+        earlier = spoil_masks(
+            masks[prompted:first].cpu(),
+            generator,
+            objects=batch // images.shape[1],
+            mistaken=mistaken,
+        ).flatten(0, 1)
         with torch.no_grad():
             out = encode(images[prompted:first])(0, masks=earlier.to(images.device))
         for k, frame in enumerate(timeline.history):

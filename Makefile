@@ -42,6 +42,28 @@ lint: setup-dev
 serve: setup
 	$(PY) tools/serve.py --studies "$(or $(STUDIES),$(error say which folder holds the volumes: make serve STUDIES=/path/to/folder))" --port $(PORT) $(if $(MODEL),--model $(MODEL))
 
+# make serve-dicom [DICOMWEB=http://host/dicom-web]
+serve-dicom: setup
+	$(PY) tools/serve_dicom.py --out $(OUT)/dicom --port $(PORT) $(if $(DICOMWEB),--dicomweb "$(DICOMWEB)") $(if $(MODEL),--model $(MODEL))
+
+# the paper's tables on a miniature dataset of phantoms; a folder in TotalSegmentator's layout: DATASET=…
+evaluate: setup
+	$(if $(DATASET),,$(PY) tools/sample_ct.py $(OUT)/evaluate/dataset --cases 2)
+	$(PY) apps/sam2_ct/evaluate.py split --dataset "$(EVALUATED)" --per-class $(PER_CLASS) --seed 0 -o $(OUT)/evaluate/split.json
+	$(PY) apps/sam2_ct/evaluate.py run --dataset "$(EVALUATED)" --split $(OUT)/evaluate/split.json --table $(TABLE) --model $(or $(MODEL),builtin) -o $(OUT)/evaluate/results
+	$(PY) apps/sam2_ct/evaluate.py report $(OUT)/evaluate/results
+
+EVALUATED = $(or $(DATASET),$(OUT)/evaluate/dataset)
+PER_CLASS ?= 1
+TABLE ?= all
+
+builtin-report: setup
+	$(PY) benchmarks/builtin_report.py -o $(OUT)/builtin-report
+
+bench: setup
+	$(PY) benchmarks/memory.py
+	$(PY) benchmarks/correction.py
+
 clean:
 	rm -rf $(OUT) build .pytest_cache .ruff_cache
 

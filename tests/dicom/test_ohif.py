@@ -90,6 +90,25 @@ def test_accepted_slices_propagate(ohif, series, dicom_sample, hip, converted):
             np.testing.assert_array_equal(answer.labels[..., k] > 0, mask > 0)
 
 
+def test_objects_are_kept_apart_by_name(ohif, series, dicom_sample, converted):
+    uid, _ = series["oblique"]
+    grid, found, me = converted("oblique"), {}, {"client_id": "somebody"}
+    for name in ("hip_left", "hip_right"):
+        value = next(v for v, n in dicom_sample.names.items() if n == name)
+        here = on_grid(dicom_sample.labels == value, dicom_sample, "oblique", grid)
+        k = int(np.argmax(here.sum((0, 1))))
+        answer = ohif.infer("sam2_ct_slice", uid, roi=box_around(here, k), object=name, **me)
+        assert answer.status == 200, answer.detail
+        found[name] = k, answer.labels[..., k] > 0
+    assert all(mask.any() for _, mask in found.values())
+    both = ohif.infer("sam2_ct_propagate", uid, output="all", **me)
+    assert both.status == 200, both.detail
+    assert set(both.params["label_names"]) == set(found)
+    for name, (k, mask) in found.items():
+        value = both.params["label_names"][name]
+        np.testing.assert_array_equal(both.labels[..., k][mask], value)
+
+
 def test_unknown_series(ohif):
     for image in ("1.2.3.4", "nobody", "../../etc/passwd"):
         answer = ohif.infer("sam2_ct_points", image, foreground=[[1, 1, 1]])

@@ -9,7 +9,6 @@ import nrrd
 import numpy as np
 import pytest
 import requests
-import torch
 
 from lib.errors import BadInput
 from lib.replay import replay
@@ -23,17 +22,7 @@ def logs(studies) -> Path:
     return studies / "sam2_ct"
 
 
-@pytest.fixture
-def one_thread():
-    """As the server of these tests has: sums in another order are other sums."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def test_replay_by_the_command_line(slicer, sample, painted, logs, tmp_path, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def test_replay_by_the_command_line(slicer, sample, painted, logs, tmp_path):
     labels = painted.copy()
     labels[:20, :20, :] = 3  # a neighbour
     answer = slicer.scribbles(
@@ -50,7 +39,7 @@ def test_replay_by_the_command_line(slicer, sample, painted, logs, tmp_path, mon
 
 
 @pytest.mark.parametrize("model", ["sam2_ct_slice", "sam2_ct_points"])
-def test_replay_of_clicks(slicer, logs, one_thread, model):
+def test_replay_of_clicks(slicer, logs, model):
     clicks = [[30, 24, 12], [30, 24, 3]]
     answer = slicer.smart_edit("pelvis", clicks, model=model, roi=[55, 5, 5, 40, 20, 1])
     assert answer.status == 200, answer.detail
@@ -125,6 +114,12 @@ def test_next_volume_is_our_order(server, slicer):
     chosen = requests.post(f"{server.url}/activelearning/random", json={}, timeout=30)
     assert chosen.ok, chosen.text
     assert chosen.json()["id"] in {"pelvis", "turned", "long"}
+
+
+def test_results_are_not_taken_for_volumes(server, slicer):
+    slicer.smart_edit("pelvis", [[30, 24, 12]])
+    listed = requests.get(f"{server.url}/datastore/", params={"output": "all"}, timeout=30).json()
+    assert set(listed["objects"]) == {"pelvis", "turned", "long"}
 
 
 def labels_of(answer: requests.Response) -> np.ndarray:

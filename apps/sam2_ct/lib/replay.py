@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import torch
 
 from lib.errors import BadInput
 from lib.models.build import LoadedModel, load_predictor
@@ -51,10 +54,22 @@ def replay(
     case = pipeline.open(volume, recipe.settings)
     if not case.source_grid.same_as(recipe.prompts.grid):
         raise BadInput(f"{volume} is not the volume of {log}: their grids differ")
-    outcome = watched(lambda progress: carry_out(pipeline, case, recipe, progress))
+    with _threads(int(content["threads"])):
+        outcome = watched(lambda progress: carry_out(pipeline, case, recipe, progress))
     same = fingerprint(outcome.labels) == content["labels_sha256"]
     outcome.report["replay"] = {"log": str(log), "identical": same}
     return case, outcome
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """As many as the server had: sums in another order are, in the last digit, other sums."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _same_model(logged: dict, checkpoint: Path | None, device: str) -> LoadedModel:

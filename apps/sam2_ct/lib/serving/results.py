@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from lib.commands import write_json
 from lib.errors import BadInput
@@ -96,6 +97,7 @@ class Results:
                     "label_names": label_names,
                     "labels": entry.labels_path.name,
                     "labels_sha256": fingerprint(outcome.labels),
+                    "threads": torch.get_num_threads(),
                     "recipe": recipe.describe(),
                     "report": outcome.report,
                 },

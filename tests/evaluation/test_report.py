@@ -163,7 +163,8 @@ def test_an_unfinished_run_is_reported_as_such(stored, tmp_path):
 def test_random_weights_are_said_aloud(stored, tmp_path):
     run = json.loads((stored.folder / "run.json").read_text())
     (tmp_path / "run.json").write_text(json.dumps({**run, "trained": False, "model": "untrained"}))
-    (tmp_path / "results.jsonl").write_bytes(stored.lines.read_bytes())
+    few = stored.lines.read_bytes().splitlines(keepends=True)[:3]
+    (tmp_path / "results.jsonl").write_bytes(b"".join(few))
     assert "These weights are random" in write_report(tmp_path, tmp_path / "r").read_text()
 
 

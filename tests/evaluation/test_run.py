@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -115,6 +116,15 @@ def test_ray_gives_what_the_serial_run_gives(arguments, serial, tmp_path, capsys
         pytest.skip(f"Ray does not start here: {said}")
     assert code == 0
     assert scores(tmp_path / "results") == scores(serial)
+
+
+def test_a_cluster_that_is_not_there_is_one_line(arguments, tmp_path, capsys):
+    pytest.importorskip("ray")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        assert run(*arguments, "-o", tmp_path / "results", "--ray", address) == 2
+    assert f"cannot reach the Ray cluster '{address}'" in capsys.readouterr().err
 
 
 def test_ray_is_imported_only_inside_the_function_that_needs_it():

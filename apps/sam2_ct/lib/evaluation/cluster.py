@@ -6,6 +6,7 @@ must be reachable under the same path on every node.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -53,6 +54,8 @@ def spread(
     except ImportError as error:
         raise Unavailable(f"--ray needs the package ray: {error}") from error
     local = address == "local"
+    if not local:
+        _knock(address)
     # on this machine workers import the app where it lies; elsewhere it travels, without weights
     # that every node can download for itself
     environment = (
@@ -87,3 +90,18 @@ def spread(
         ) from error
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """See quickly that something listens at HOST:PORT; Ray itself tries for minutes.
+
+    Raises:
+        Unavailable: nothing does.
+    """
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not colon or not port.isdecimal():
+        return  # `auto` and the like, for Ray to find
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise Unavailable(f"cannot reach the Ray cluster {address!r}: {error}") from error

@@ -57,8 +57,9 @@ EVALUATED = $(or $(DATASET),$(OUT)/evaluate/dataset)
 PER_CLASS ?= 1
 TABLE ?= all
 
+# what the built-in checkpoint does: tables and pictures in $(OUT)/builtin
 builtin-report: setup
-	$(PY) benchmarks/builtin_report.py -o $(OUT)/builtin-report
+	$(PY) benchmarks/builtin_report.py -o $(OUT)/builtin
 
 bench: setup
 	$(PY) benchmarks/memory.py
@@ -66,7 +67,3 @@ bench: setup
 
 clean:
 	rm -rf $(OUT) build .pytest_cache .ruff_cache
-
-# what the built-in checkpoint does: tables and pictures in $(OUT)/builtin
-builtin-report: setup
-	$(PY) benchmarks/builtin_report.py -o $(OUT)/builtin

@@ -116,6 +116,7 @@ class Pipeline:
         *,
         roi: Bounds | None = None,
         progress: Progress | None = None,
+        taken: np.ndarray | None = None,
     ) -> Outcome:
         """Segment the prompted objects of an open volume.
 
@@ -125,6 +126,8 @@ class Pipeline:
             settings: what to do.
             roi: first voxel and the one after the last on the file's grid, to work within.
             progress: told after every slice; may raise to stop.
+            taken: (X, Y, Z) bool on the file's grid, voxels known to be something else; kept out
+                of what is remembered of tracked slices (the caller takes them out of the result).
 
         Raises:
             BadInput: prompts that do not fit the volume or the settings.
@@ -134,9 +137,13 @@ class Pipeline:
             *_, crop = pre_transforms(window=settings.window, axes=settings.engine().axes)
             data = crop({"image": case.image, "prompts": prompts, "roi": roi})
             image, prompts_here = data["image"], data["prompts"]
+            taken_here = taken
+            if taken is not None:
+                whole = case.source_grid.map_to(prompts_here.grid)
+                taken_here = whole.array(taken, prompts_here.grid.shape)
         with self._lock, clock("propagate"):
             found = self.inferer(
-                image[0].numpy(), prompts_here, settings.engine(), progress=progress
+                image[0].numpy(), prompts_here, settings.engine(), progress, taken_here
             )
         with clock("restore"):
             cropped = separate(found.logits, settings.overlap)

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import ndimage
 
 from lib.configs.settings import Settings
 from lib.errors import BadInput
 from lib.geometry import Axis, Bounds
 from lib.pipeline import Case, Outcome, Pipeline
 from lib.prompts.record import Record, from_record, pack, to_record, unpack
-from lib.prompts.types import Points, PromptSet, in_plane_dims
+from lib.prompts.types import PromptSet
 from lib.propagation.inferer import Progress, Propagation
 
 
@@ -26,8 +25,8 @@ class Recipe:
         settings: what to do with them.
         roi: first voxel and the one after the last, or None.
         each_slice_alone: prompted slices are segmented one by one, nothing is propagated.
-        taken: (X, Y, Z) bool, voxels of other segments: the result leaves them alone, and where it
-            ran into them it is corrected by negative points.
+        taken: (X, Y, Z) bool, voxels of other segments: the result leaves them alone, and they are
+            kept out of the memory that tracks the object.
         values: object ids and the values they get in the result; None: their own.
     """
 
@@ -86,76 +85,19 @@ def carry_out(
     if recipe.each_slice_alone:
         outcome = _slices_alone(pipeline, case, recipe, progress)
     else:
-        outcome = _propagated(pipeline, case, recipe, progress)
+        outcome = pipeline.segment(
+            case,
+            recipe.prompts,
+            recipe.settings,
+            roi=recipe.roi,
+            progress=progress,
+            taken=recipe.taken,
+        )
     if recipe.taken is not None:
         outcome = _leave_alone(outcome, recipe.taken)
     if recipe.values is not None:
         outcome.labels = _renumbered(outcome.labels, recipe.values)
     return outcome
-
-
-def _propagated(
-    pipeline: Pipeline, case: Case, recipe: Recipe, progress: Progress | None
-) -> Outcome:
-    """Once, and where the result runs into other segments, once more with negative points there."""
-    outcome = pipeline.segment(
-        case, recipe.prompts, recipe.settings, roi=recipe.roi, progress=progress
-    )
-    if recipe.taken is None or recipe.settings.propagation is Propagation.THREE_AXIS:
-        return outcome
-    points = negative_points(outcome.labels, recipe.taken, recipe.prompts, recipe.settings.axis)
-    if not points:
-        return outcome
-    before = outcome.report
-    outcome = pipeline.segment(
-        case, recipe.prompts.merged(points), recipe.settings, roi=recipe.roi, progress=progress
-    )
-    where = sorted({p.index for p in points})
-    outcome.report["decided"].append(
-        f"it ran into other segments on {recipe.settings.axis.value} slices {where}: "
-        "corrected with negative points there"
-    )
-    outcome.report["encoded_slices"] += before["encoded_slices"]
-    outcome.report["seconds"] = _sum(before["seconds"], outcome.report["seconds"])
-    return outcome
-
-
-def negative_points(
-    labels: np.ndarray, taken: np.ndarray, prompts: PromptSet, axis: Axis, most: int = 8
-) -> list[Points]:
-    """A negative point in the middle of each place where a result covers other segments.
-
-    Only where the error is a tenth of the object's slice or more, on slices without a prompt, and
-    within the bounds of the prompts (so that the crop, and with it every encoded slice, stays
-    as it is).
-
-    Args:
-        labels: (X, Y, Z) object ids.
-        taken: (X, Y, Z) bool.
-        prompts: what gave `labels`.
-        axis: the direction of the slices.
-        most: points per object; the largest errors get them.
-    """
-    grid, dim = prompts.grid, prompts.grid.dim_of(axis)
-    plane = list(in_plane_dims(grid, axis))
-    low, high = (bound[plane] for bound in prompts.bounds())
-    inside = tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))
-    points = []
-    for object_id in prompts.object_ids:
-        prompted = {p.index for p in prompts.select(object_id, axis)}
-        mine = np.moveaxis(labels == object_id, dim, 0)
-        wrong = mine & np.moveaxis(taken, dim, 0)
-        area, of = wrong.sum((1, 2)), mine.sum((1, 2))
-        for index in np.argsort(-area, kind="stable")[:most]:
-            here = wrong[index][inside]
-            if index in prompted or 10 * area[index] < of[index] or not here.any():
-                continue
-            depth = ndimage.distance_transform_edt(np.pad(here, 1))[1:-1, 1:-1]
-            at = np.array(np.unravel_index(depth.argmax(), depth.shape)) + low
-            points.append(
-                Points(axis, int(index), object_id, np.empty((0, 2)), at[None].astype(float))
-            )
-    return points
 
 
 def _slices_alone(

@@ -142,6 +142,7 @@ class PseudoVideoInferer:
         prompts: PromptSet,
         settings: PropagationSettings,
         progress: Progress | None = None,
+        taken: np.ndarray | None = None,
     ) -> Propagated:
         """Segment every prompted object.
 
@@ -150,6 +151,8 @@ class PseudoVideoInferer:
             prompts: on `volume`'s grid.
             settings: what to do.
             progress: told after each slice of each object.
+            taken: (X, Y, Z) bool, voxels known to be something else: they are kept out of what is
+                remembered of tracked slices.
 
         Raises:
             BadInput: prompts that do not fit the settings.
@@ -157,7 +160,7 @@ class PseudoVideoInferer:
         volume = np.ascontiguousarray(volume, dtype=np.float32)
         if volume.shape != prompts.grid.shape:
             raise BadInput(f"volume {volume.shape} and prompts {prompts.grid.shape} differ in size")
-        run = _Run(self, volume, prompts.grid, settings, _Counter(progress))
+        run = _Run(self, volume, prompts.grid, settings, _Counter(progress), taken)
         if settings.propagation is Propagation.THREE_AXIS:
             logits = run.three_axes(prompts)
         else:
@@ -187,6 +190,7 @@ class _Run:
     grid: Grid
     settings: PropagationSettings
     counter: _Counter
+    taken: np.ndarray | None = None
     slices: list[SliceRecord] = field(default_factory=list)
     encoded: int = 0
     decided: list[str] = field(default_factory=list)
@@ -272,6 +276,7 @@ class _Run:
             start=start,
             end_of_object=self.settings.end_of_object,
             carried=earlier.carry() if earlier and self.settings.carry else None,
+            taken=self.taken,
         )
 
     def _sweep(

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from lib.errors import BadInput
 from lib.prompts.types import Box, Mask, Prompt
 from lib.propagation.features import SliceEncoder
+from lib.propagation.fusion import ABSENT
 from lib.propagation.policy import MemoryPolicy, Query
 from lib.propagation.predictor import PLAN_KEY
 
@@ -116,6 +118,8 @@ class ObjectPass:
         end_of_object: consecutive slices without the object, beyond the outermost prompt, after
             which the pass ends (0: never).
         carried: outputs of an earlier pass to begin with, as stock SAM 2's reverse pass does.
+        taken: (X, Y, Z) bool, voxels known to be something else. They are cut out of each tracked
+            mask before it is remembered, so that the object does not wander into its neighbour.
     """
 
     def __init__(
@@ -128,6 +132,7 @@ class ObjectPass:
         start: int,
         end_of_object: int = 3,
         carried: dict[int, dict] | None = None,
+        taken: np.ndarray | None = None,
     ) -> None:
         self.encoder = encoder
         self.conditioning = conditioning
@@ -135,6 +140,7 @@ class ObjectPass:
         self.reverse = reverse
         self.start = start
         self.end_of_object = end_of_object
+        self.taken = taken
         self.ended = False
         self._held: dict[int, dict] = dict(carried or {})
         self._near_start: dict[int, dict] = {}
@@ -180,14 +186,17 @@ class ObjectPass:
         }
         run = {"output_dict": bank, "reverse": self.reverse}
         correction = self.conditioning.corrections.get(t)
+        foreign = self._foreign(t)
+        run["remember"] = foreign is None
         if correction is None:
-            out = _step(self.encoder, t, **run, remember=True)
+            out = _step(self.encoder, t, **run)
         else:
             # as a click on a tracked frame in stock SAM 2: the earlier logits go in with the points
-            before = _step(self.encoder, t, **run)["pred_masks"]
-            out = _step(
-                self.encoder, t, **run, point_inputs=correction, previous=before, remember=True
-            )
+            before = _step(self.encoder, t, **{**run, "remember": False})["pred_masks"]
+            out = _step(self.encoder, t, **run, point_inputs=correction, previous=before)
+        if foreign is not None:
+            out["pred_masks"] = out["pred_masks"].masked_fill(foreign, ABSENT)
+            out = _remember(self.encoder, t, out, drawn=False)
         self._held[t] = out
         if abs(t - self.start) <= self.policy.reach:
             self._near_start[t] = out
@@ -195,6 +204,17 @@ class ObjectPass:
         keep = self.policy.retained(following)
         self._held = {s: o for s, o in self._held.items() if s in keep}
         return out
+
+    def _foreign(self, t: int) -> torch.Tensor | None:
+        """Where slice `t` is something else: (1, 1, S/4, S/4) bool, or None if nowhere."""
+        video = self.encoder.video
+        here = None if self.taken is None else np.take(self.taken, t, axis=video.dim)
+        if here is None or not here.any():
+            return None
+        mask = video.mask_input(Mask(video.axis, t, 0, here))
+        side = video.image_size // 4
+        covered = F.interpolate(mask, size=(side, side), mode="area") > 0.5
+        return covered.to(self.encoder.predictor.device)
 
     def _query(self, t: int) -> Query:
         prompted = tuple(self.conditioning.outputs)
@@ -251,8 +271,11 @@ def _step(
     return _compact(out)
 
 
-def _remember(encoder: SliceEncoder, t: int, out: dict) -> dict:
-    """Encode a conditioning slice's mask into memory, from the network's own resolution."""
+def _remember(encoder: SliceEncoder, t: int, out: dict, *, drawn: bool = True) -> dict:
+    """Encode a slice's mask into memory, from the network's own resolution.
+
+    A mask that a person `drawn` (or clicked) goes in as zeros and ones, a tracked one as it is.
+    """
     features, _, sizes = encoder(t)
     side = encoder.predictor.image_size
     memory, position = encoder.predictor._encode_new_memory(
@@ -262,7 +285,7 @@ def _remember(encoder: SliceEncoder, t: int, out: dict) -> dict:
             out["pred_masks"], size=(side, side), mode="bilinear", align_corners=False
         ),
         object_score_logits=out["object_score_logits"],
-        is_mask_from_pts=True,
+        is_mask_from_pts=drawn,
     )
     return _compact({**out, "maskmem_features": memory, "maskmem_pos_enc": position})
 

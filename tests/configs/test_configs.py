@@ -1,6 +1,7 @@
 """Options as strings become settings, and back; what is not understood is refused."""
 
 import pytest
+
 from lib.configs.settings import Settings
 from lib.configs.tasks import TaskConfig
 from lib.errors import BadInput

@@ -15,7 +15,9 @@ APP = ROOT / "apps" / "sam2_ct"
 LOOPBACK = "127.0.0.1"
 
 
-def server_command(studies: str, port: int, conf: dict[str, str], host: str = LOOPBACK) -> list[str]:
+def server_command(
+    studies: str, port: int, conf: dict[str, str], host: str = LOOPBACK
+) -> list[str]:
     """The command that starts the MONAI Label server with this app.
 
     Not `bin/monailabel`: that launcher needs an activated environment and splits values at spaces.
@@ -36,7 +38,9 @@ def server_environment() -> dict[str, str]:
 def serve(
     studies: Annotated[Path, typer.Option(help="folder with NIfTI or NRRD volumes")],
     port: int = 8000,
-    model: Annotated[str, typer.Option(help="auto, builtin, tiny, small, base_plus, large")] = "auto",
+    model: Annotated[
+        str, typer.Option(help="auto, builtin, tiny, small, base_plus, large")
+    ] = "auto",
 ) -> None:
     """Serve a folder of volumes on this machine."""
     if not studies.is_dir():

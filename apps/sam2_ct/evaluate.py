@@ -28,7 +28,9 @@ from lib.evaluation import split as splits
 warnings.filterwarnings("ignore", category=FutureWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module="monai|torch|nibabel|sam2")
 
-app = typer.Typer(add_completion=False, help=__doc__, rich_markup_mode=None)
+# \b keeps click from joining the lines of the examples
+_HELP = (__doc__ or "").replace("\n\n    python", "\n\n\b\n    python")
+app = typer.Typer(add_completion=False, help=_HELP, rich_markup_mode=None)
 
 Dataset = Annotated[Path, typer.Option("--dataset", help="Folder in TotalSegmentator's layout.")]
 

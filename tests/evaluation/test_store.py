@@ -14,6 +14,8 @@ RUN = {
     "configurations": [{"key": "one"}],
     "rows": [{"table": "1", "experiment": "e", "label": "one"}],
     "skipped": {},
+    "device": "cpu",
+    "versions": {"torch": "1"},
 }
 
 
@@ -71,6 +73,13 @@ def test_more_tables_join_what_is_there(store):
     assert [c["key"] for c in again.run["configurations"]] == ["one", "two"]
     assert [r["table"] for r in again.run["rows"]] == ["1", "5"]
     assert again.run["skipped"] == {"three": "not there"}
+
+
+def test_a_part_measured_elsewhere_is_remembered(store):
+    for device in ("cpu", "gpu", "gpu", "cpu"):
+        store.close()
+        store.begin({**RUN, "device": device})
+    assert [part["device"] for part in store.run["earlier"]] == ["gpu"]
 
 
 def test_two_runs_do_not_write_at_once(store):

@@ -65,7 +65,7 @@ def spread(
     )
     try:
         ray.init(
-            address=None if local else address,
+            address=address,  # `local` is Ray's word too: never a cluster that happens to run
             runtime_env=environment,
             include_dashboard=False if local else None,
             log_to_driver=False,

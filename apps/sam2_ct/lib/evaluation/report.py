@@ -113,7 +113,7 @@ def _how_much(run: Mapping, frame: pd.DataFrame) -> str:
         text += " **The run is not finished**: rows have different n."
     if run["short"]:
         few = ", ".join(f"{k} {n}" for k, n in run["short"].items())
-        text += f" Classes with fewer than {run['per_class']} samples: {few}."
+        text += f" Classes that have less than the {run['per_class']} wanted: {few}."
     return text
 
 
@@ -199,9 +199,13 @@ def _repeat(run: Mapping) -> str:
         "Dataset": run["dataset"],
         "Device": f"{run['device']}; {run['processor']}; {run['threads']} threads"
         + (f"; Ray {run['ray']}" if run["ray"] else ""),
+        "Every option of every configuration": "`run.json` beside the results",
         "Settings rows leave out": ", ".join(f"{k}={v}" for k, v in run["base"].items()),
         "Versions": ", ".join(f"{k} {v}" for k, v in run["versions"].items()),
     }
+    for part in run.get("earlier", []):
+        text = ", ".join(f"{k} {v}" for k, v in part["versions"].items())
+        lines[f"Earlier part on {part['device']}, {part['threads']} threads"] = text
     warnings = [f"- Warning: {w}" for w in run["warnings"]]
     return "\n".join([*(f"- {k}: {v}" for k, v in lines.items()), *warnings])
 

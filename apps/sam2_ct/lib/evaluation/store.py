@@ -19,6 +19,9 @@ from lib.errors import BadInput
 
 Record = dict[str, object]
 
+#: What may differ between the parts of a run that was resumed, and is kept of each.
+_CIRCUMSTANCES = ("device", "processor", "threads", "ray", "versions")
+
 #: What must be the same for results to stand in one folder.
 _IDENTITY = ("split_checksum", "model", "checkpoint_sha256", "end_of_object")
 
@@ -44,7 +47,8 @@ class ResultStore:
             return json.loads((self.folder / "run.json").read_text())
         except (OSError, ValueError) as error:
             raise BadInput(
-                f"{self.folder} holds no results of `evaluate.py run` ({error})"
+                f"{self.folder} holds no results of `evaluate.py run`: its run.json is missing or "
+                f"damaged ({getattr(error, 'strerror', None) or error})"
             ) from error
 
     def begin(self, run: Mapping[str, object]) -> None:
@@ -81,6 +85,7 @@ class ResultStore:
                 "configurations": list(known.values()),
                 "rows": list(rows.values()),
                 "skipped": skipped,
+                "earlier": _earlier(before, run),
             }
         write_json(self.folder / "run.json", run)
         self._mend()
@@ -150,3 +155,10 @@ class ResultStore:
     def view_path(self, sample: str, key: str) -> Path:
         """Where `put_view` puts it."""
         return self.folder / "views" / key / f"{sample.replace('/', '__')}.npz"
+
+
+def _earlier(before: Mapping, run: Mapping) -> list[dict[str, object]]:
+    """Circumstances of earlier parts of a run that are not those of this one."""
+    known = [*before.get("earlier", []), {n: before.get(n) for n in _CIRCUMSTANCES}]
+    now = {n: run.get(n) for n in _CIRCUMSTANCES}
+    return [c for n, c in enumerate(known) if c != now and c not in known[:n]]

@@ -59,6 +59,8 @@ def scores(folder):
     return {(r["sample"], r["configuration"]): r["scores"] for r in ResultStore(folder).records()}
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_killed_and_started_again_it_repeats_nothing(arguments, serial, tmp_path):
     out = tmp_path / "results"
     command = [sys.executable, SCRIPT, *arguments, "-o", out]
@@ -107,6 +109,8 @@ def test_interrupted_it_keeps_what_is_measured(arguments, tmp_path, monkeypatch,
     assert len(scores(tmp_path / "results")) == 4
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_ray_gives_what_the_serial_run_gives(arguments, serial, tmp_path, capsys):
     pytest.importorskip("ray")
     code = run(*arguments, "-o", tmp_path / "results", "--ray", "local")

@@ -101,7 +101,7 @@ def test_builtin(tmp_path, builtin):
     loaded = load(tmp_path, BUILTIN)
     assert loaded.name == BUILTIN
     assert loaded.sha256 == sha256_of(tmp_path / resolve(BUILTIN).file)
-    assert loaded.image_size == loaded.predictor.image_size == 128
+    assert loaded.image_size == loaded.predictor.image_size == 192
     assert loaded.trained
     assert loaded.warnings == ()
     assert not loaded.predictor.training

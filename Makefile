@@ -9,6 +9,8 @@ PORT ?= 8000
 OUT ?= out
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# torch's waiting threads must not spin: servers and tests share the cores (see lib/__init__.py)
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: setup setup-dev demo test lint serve serve-dicom evaluate builtin-report bench clean
 

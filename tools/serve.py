@@ -32,7 +32,8 @@ def server_command(
 def server_environment() -> dict[str, str]:
     """This process's environment with the interpreter's folder (dcmqi's tools) on PATH."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return {**os.environ, "PATH": path}
+    # MONAI Label loads torch before the app: the waiting of its threads is settled here
+    return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PATH": path}
 
 
 def serve(

@@ -30,9 +30,16 @@ def see_objects(predictor):
     return predictor
 
 
+def small_config():
+    """The built-in architecture at a power of two, so that scaling clicks to and fro is exact."""
+    config = read_config(resolve(BUILTIN))
+    config.image_size = 128
+    return config
+
+
 @pytest.fixture(scope="session")
 def predictor():
-    return see_objects(build_network(read_config(resolve(BUILTIN)), seed=1))
+    return see_objects(build_network(small_config(), seed=1))
 
 
 @pytest.fixture(scope="session")

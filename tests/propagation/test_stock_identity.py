@@ -7,14 +7,13 @@ import pytest
 import torch
 
 from lib.geometry import Axis
-from lib.models.build import STOCK_PREDICTOR, build_network, read_config
-from lib.models.registry import BUILTIN, resolve
+from lib.models.build import STOCK_PREDICTOR, build_network
 from lib.prompts.types import Box, Points
 from lib.propagation.features import FeatureBank, SliceEncoder
 from lib.propagation.policy import PRESETS
 from lib.propagation.tracking import ObjectPass, condition
 from lib.propagation.video import PseudoVideo
-from tests.propagation.conftest import disc, see_objects
+from tests.propagation.conftest import disc, see_objects, small_config
 
 torch.use_deterministic_algorithms(True, warn_only=True)
 
@@ -62,7 +61,7 @@ def stock_state(predictor, video):
 
 @pytest.fixture(scope="module")
 def stock(predictor):
-    network = see_objects(build_network(read_config(resolve(BUILTIN)), STOCK_PREDICTOR, seed=1))
+    network = see_objects(build_network(small_config(), STOCK_PREDICTOR, seed=1))
     for ours, theirs in zip(predictor.parameters(), network.parameters(), strict=True):
         assert torch.equal(ours, theirs)
     return network

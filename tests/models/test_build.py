@@ -75,10 +75,7 @@ def test_same_modules_as_the_official_builder():
         for key, value in settings(ours).items()
         if value != settings(official)[key]
     }
-    assert different == {
-        "fill_hole_area": (0, 8),
-        "add_all_frames_to_correct_as_cond": (True, False),
-    }
+    assert different == {"fill_hole_area": (0, 8)}
 
 
 @pytest.mark.parametrize("name", ["small", "sam2.0-base_plus", BUILTIN])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 
 import nibabel as nib
 import numpy as np
 
+from lib.choice import Choice
 from lib.errors import BadInput
 
 Bounds = tuple[np.ndarray, np.ndarray]
@@ -18,7 +18,7 @@ Bounds = tuple[np.ndarray, np.ndarray]
 _TOLERANCE = 0.25
 
 
-class Axis(str, Enum):
+class Axis(Choice):
     """The direction slices are stacked in; `dim` is its array dimension in a RAS volume."""
 
     SAGITTAL = "sagittal"
@@ -29,19 +29,6 @@ class Axis(str, Enum):
     def dim(self) -> int:
         """Dimension of a RAS array: 0 left→right, 1 posterior→anterior, 2 foot→head."""
         return {"sagittal": 0, "coronal": 1, "axial": 2}[self.value]
-
-    @classmethod
-    def parse(cls, name: str) -> Axis:
-        """The axis called `name`.
-
-        Raises:
-            BadInput: no such axis.
-        """
-        try:
-            return cls(str(name).strip().lower())
-        except ValueError:
-            known = ", ".join(a.value for a in cls)
-            raise BadInput(f"unknown axis {name!r}: use one of {known}") from None
 
 
 @dataclass(frozen=True, eq=False)

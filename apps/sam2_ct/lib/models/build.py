@@ -36,9 +36,6 @@ _STOCK_OVERRIDES = {
     "fill_hole_area": 0,
 }
 
-#: Stock turns a correction on a slice it has tracked into ordinary memory and loses it.
-_OWN_OVERRIDES = {"add_all_frames_to_correct_as_cond": True}
-
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -152,9 +149,7 @@ def build_network(
 
     Weights depend on ``seed`` alone, and the caller's random state is left as it was.
     """
-    settings = OmegaConf.merge(
-        config, _STOCK_OVERRIDES, _OWN_OVERRIDES, {"_target_": predictor_class}
-    )
+    settings = OmegaConf.merge(config, _STOCK_OVERRIDES, {"_target_": predictor_class})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return instantiate(settings, _recursive_=True).eval()

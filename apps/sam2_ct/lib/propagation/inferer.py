@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 
 import numpy as np
 
+from lib.choice import Choice
 from lib.errors import BadInput
 from lib.geometry import Axis, Grid
 from lib.prompts.types import Mask, Prompt, PromptSet
@@ -22,25 +22,12 @@ from lib.propagation.tracking import Conditioning, ObjectPass, Source, TrackedSl
 from lib.propagation.video import PseudoVideo
 
 
-class Propagation(str, Enum):
+class Propagation(Choice):
     """How prompts spread (paper II-E, table VI experiment 4)."""
 
     SINGLE = "single"
     FORWARD_BACKWARD = "forward-backward"
     THREE_AXIS = "three-axis"
-
-    @classmethod
-    def parse(cls, name: str) -> Propagation:
-        """The propagation called `name`.
-
-        Raises:
-            BadInput: no such propagation.
-        """
-        try:
-            return cls(str(name).strip().lower())
-        except ValueError:
-            known = ", ".join(p.value for p in cls)
-            raise BadInput(f"unknown propagation {name!r}: use one of {known}") from None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ real bones are added if the folder is there.
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 import time
 from collections.abc import Iterable
@@ -23,6 +22,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
 from rich.progress import track
 
@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "apps" / "sam2_ct")]
 
 from lib.evaluation.baselines import interpolate_and_threshold, interpolate_slices
+from lib.evaluation.tables import markdown
 from lib.geometry import Axis
 from lib.models.build import LoadedModel, load_predictor
 from lib.prompts.simulated import positions
@@ -40,6 +41,10 @@ POLICIES = ("baseline", "sps", "is", "is+sps", *(f"sliced{k}" for k in range(7))
             *(f"gate{k}" for k in range(1, 7)), "stride2", "stride4")  # fmt: skip
 PROMPTS = {"1": "middle", "2": "first-last", "3": "first-middle-last", "5": "uniform-5",
            "7": "uniform-7"}  # fmt: skip
+BOTH_WAYS = "forward-backward"
+AXES = {"3, one an axis": "middle", "9, three an axis": "first-middle-last"}
+ENGINE = ("baseline", "is+sps")  # policies that are run with every number of prompts
+FILLED = ("interpolation", "interpolation + HU")
 COMPARED = ("3", "5", "7")
 ENOUGH = 12  # objects of more slices than this count for the comparison
 
@@ -71,75 +76,55 @@ def measure(inferer: PseudoVideoInferer, thing: Object, group: str) -> Iterable[
 
     for policy in POLICIES:
         yield row(policy, "3", segment(inferer, thing, policy=policy))
-    yield row("forward-backward", "3", segment(inferer, thing, propagation="forward-backward"))
-    for count, strategy in PROMPTS.items():
-        if count != "3":
-            yield row("baseline", count, segment(inferer, thing, strategy=strategy))
-            yield row("is+sps", count, segment(inferer, thing, strategy=strategy, policy="is+sps"))
-    for count, strategy in (("3 (1 an axis)", "middle"), ("9 (3 an axis)", "first-middle-last")):
+    yield row(BOTH_WAYS, "3", segment(inferer, thing, propagation=BOTH_WAYS))
+    for count in PROMPTS.keys() - {"3"}:
+        for policy in ENGINE:
+            mask = segment(inferer, thing, strategy=PROMPTS[count], policy=policy)
+            yield row(policy, count, mask)
+    for count, strategy in AXES.items():
         mask = segment(inferer, thing, strategy=strategy, propagation="three-axis",
                        axes=tuple(Axis))  # fmt: skip
         yield row("three-axis", count, mask)
     spacing = thing.grid.spacing
     for count in COMPARED:
         at = positions(thing.truth.any((0, 1)), PROMPTS[count])
-        yield row("interpolation", count, interpolate_slices(thing.truth, 2, at, spacing=spacing))
-        filled = interpolate_and_threshold(thing.hu, thing.truth, 2, at, spacing=spacing)
-        yield row("interpolation + HU", count, filled)
+        shape = interpolate_slices(thing.truth, 2, at, spacing=spacing)
+        dense = interpolate_and_threshold(thing.hu, thing.truth, 2, at, spacing=spacing)
+        for method, mask in zip(FILLED, (shape, dense), strict=True):
+            yield row(method, count, mask)
 
 
-def mean(rows: list[Row], group: str, method: str, prompts: str, longer: int = 0) -> float:
-    """Mean Dice, NaN if there is none."""
-    found = [r.dice for r in rows if (r.group, r.method, r.prompts) == (group, method, prompts)
-             and r.slices > longer]  # fmt: skip
-    return float(np.mean(found)) if found else float("nan")
+def mean_dice(data: pd.DataFrame, longer: int = 0) -> pd.DataFrame:
+    """Mean Dice by (method, prompts) and group, over objects of more than ``longer`` slices."""
+    kept = data[data["slices"] > longer]
+    return kept.pivot_table(index=["method", "prompts"], columns="group", values="dice")
 
 
-def table(head: list[str], lines: list[list[str]]) -> str:
-    """A Markdown table."""
-    out = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join(out + ["| " + " | ".join(line) + " |" for line in lines])
+def against_interpolation(data: pd.DataFrame) -> pd.DataFrame:
+    """A line per object and number of prompts, a column per method, for the compared budgets."""
+    kept = data[(data["slices"] > ENOUGH) & data["prompts"].isin(COMPARED)]
+    wide = kept.pivot_table(index=["group", "prompts", "name"], columns="method", values="dice")
+    return wide[[*ENGINE, *FILLED]]
 
 
-def share_above(rows: list[Row], group: str, prompts: str) -> tuple[float, int]:
-    """Share of objects on which baseline beats both comparators, and how many objects."""
-    by_name: dict[str, dict[str, float]] = {}
-    for r in rows:
-        if r.group == group and r.prompts == prompts and r.slices > ENOUGH:
-            by_name.setdefault(r.name, {})[r.method] = r.dice
-    won = [
-        d["baseline"] > max(d["interpolation"], d["interpolation + HU"]) for d in by_name.values()
-    ]
-    return (float(np.mean(won)) if won else float("nan")), len(won)
-
-
-def report(rows: list[Row], model: LoadedModel, seconds: float) -> str:
+def report(data: pd.DataFrame, model: LoadedModel, seconds: float) -> str:
     """The Markdown text."""
-    groups = sorted({r.group for r in rows})
-    counts = {g: len({r.name for r in rows if r.group == g}) for g in groups}
-    head = [f"{g} ({counts[g]})" for g in groups]
+    means = mean_dice(data)
+    counts = data.groupby("group")["name"].nunique()
+    head = [f"{group} ({counts[group]})" for group in means.columns]
     figure = "{:.3f}".format
-    policies = [*POLICIES, "forward-backward"]
-    by_policy = [[p, *(figure(mean(rows, g, p, "3")) for g in groups)] for p in policies]
-    by_budget = [
-        [f"{method}, {count} prompts", *(figure(mean(rows, g, method, count)) for g in groups)]
-        for method in ("baseline", "is+sps")
-        for count in PROMPTS
-    ]
-    by_budget += [
-        [f"three-axis, {count}", *(figure(mean(rows, g, "three-axis", count)) for g in groups)]
-        for count in ("3 (1 an axis)", "9 (3 an axis)")
-    ]
+
+    def lines(keys: Iterable[tuple[str, str]], label: str) -> list[list[str]]:
+        return [[label.format(*key), *map(figure, means.loc[key])] for key in keys]
+
+    budgets = [(method, count) for method in ENGINE for count in PROMPTS]
+    budgets += [("three-axis", count) for count in AXES]
+    objects = against_interpolation(data)
     compared = []
-    for g in groups:
-        for count in COMPARED:
-            share, objects = share_above(rows, g, count)
-            compared.append([
-                g, count, str(objects),
-                *(figure(mean(rows, g, m, count, ENOUGH))
-                  for m in ("baseline", "is+sps", "interpolation", "interpolation + HU")),
-                f"{share:.0%}",
-            ])  # fmt: skip
+    for (group, count), of in objects.groupby(level=["group", "prompts"]):
+        best = of[list(FILLED)].max(axis=1)
+        won = [f"{(of[method] > best).mean():.0%}" for method in ENGINE]
+        compared.append([group, count, str(len(of)), *map(figure, of.mean()), *won])
     return "\n\n".join([
         "# The built-in checkpoint, measured",
         f"Checkpoint `{model.name}`, SHA-256 `{model.sha256[:16]}…`, {model.image_size} pixels, "
@@ -147,43 +132,44 @@ def report(rows: list[Row], model: LoadedModel, seconds: float) -> str:
         f"{seconds:.0f} s.",
         "Phantoms are of the kind it was trained on (other seeds); real bones were never trained "
         "on. The figures belong to this small checkpoint, not to Meta's or to the paper.",
-        "## Memory policies, first–middle–last masks", table(["policy", *head], by_policy),
-        "## Prompts", table(["", *head], by_budget),
+        "## Memory policies, first–middle–last masks",
+        markdown(["policy", *head], lines([(p, "3") for p in (*POLICIES, BOTH_WAYS)], "{0}")),
+        "## Prompts",
+        markdown(["", *head], lines(budgets, "{0}, {1} prompts")),
         f"## Against filling between the same slices, objects of more than {ENOUGH} slices",
-        table(["", "masks", "objects", "engine, baseline", "engine, IS+SPS", "interpolation",
-               "interpolation + HU", "baseline above both"], compared),
+        markdown(["", "masks", "objects", *objects.columns,
+                  *(f"{method} above both" for method in ENGINE)], compared),
         "![Dice by policy and by number of prompts](policies.png)",
         "![Engine against interpolation, one point an object](comparison.png)",
     ]) + "\n"  # fmt: skip
 
 
-def draw(rows: list[Row], folder: Path) -> None:
+def draw(data: pd.DataFrame, folder: Path) -> None:
     """The two pictures."""
-    groups = sorted({r.group for r in rows})
+    means = mean_dice(data)
     figure, (left, right) = plt.subplots(1, 2, figsize=(14, 5), layout="constrained")
-    policies = [*POLICIES, "forward-backward"]
-    for k, g in enumerate(groups):
-        at = np.arange(len(policies)) + (k - (len(groups) - 1) / 2) * 0.27
-        left.bar(at, [mean(rows, g, p, "3") for p in policies], 0.27, label=g)
-        right.plot(list(PROMPTS), [mean(rows, g, "baseline", c) for c in PROMPTS], "o-", label=g)
+    policies = [*POLICIES, BOTH_WAYS]
+    means.loc[[(p, "3") for p in policies]].plot.bar(ax=left, width=0.8, legend=False)
     left.set_xticks(range(len(policies)), policies, rotation=60, ha="right")
-    left.set(ylabel="mean Dice", ylim=(0, 1), title="first–middle–last")
-    right.set(xlabel="painted slices", ylabel="mean Dice", ylim=(0, 1), title="baseline")
+    left.set(xlabel="", ylabel="mean Dice", ylim=(0, 1), title="first–middle–last")
+    for method, style in zip(ENGINE, ("o:", "o-"), strict=True):
+        for k, group in enumerate(means.columns):
+            dice_by_budget = [means.loc[(method, count), group] for count in PROMPTS]
+            right.plot(list(PROMPTS), dice_by_budget, style, color=f"C{k}",
+                       label=f"{group}, {method}")  # fmt: skip
+    right.set(xlabel="painted slices", ylabel="mean Dice", ylim=(0, 1), title="prompts")
     right.legend()
     figure.savefig(folder / "policies.png", dpi=110)
     plt.close(figure)
 
+    objects = against_interpolation(data)
     figure, axes = plt.subplots(1, len(COMPARED), figsize=(14, 5), layout="constrained")
     for ax, count in zip(axes, COMPARED, strict=True):
-        for g in groups:
-            pairs = {}
-            for r in rows:
-                if r.group == g and r.prompts == count:
-                    pairs.setdefault(r.name, {})[r.method] = r.dice
-            best = [max(p["interpolation"], p["interpolation + HU"]) for p in pairs.values()]
-            ax.plot(best, [p["baseline"] for p in pairs.values()], "o", alpha=0.6, label=g)
+        for group, of in objects.xs(count, level="prompts").groupby(level="group"):
+            best = of[list(FILLED)].max(axis=1)
+            ax.plot(best, of["is+sps"], "o", alpha=0.6, label=group)
         ax.plot([0, 1], [0, 1], "k:", linewidth=1)
-        ax.set(xlabel="better of the two interpolations, Dice", ylabel="engine, Dice",
+        ax.set(xlabel="better of the two interpolations, Dice", ylabel="engine (IS+SPS), Dice",
                title=f"{count} masks", xlim=(0, 1), ylim=(0, 1))  # fmt: skip
     axes[0].legend()
     figure.savefig(folder / "comparison.png", dpi=110)
@@ -215,14 +201,11 @@ def main() -> int:
             rows += measure(inferer, thing, group)
             inferer.bank.clear()
     args.output.mkdir(parents=True, exist_ok=True)
-    with (args.output / "results.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(Row.__dataclass_fields__)
-        writer.writerows([r.group, r.name, r.slices, r.method, r.prompts, f"{r.dice:.4f}"]
-                         for r in rows)  # fmt: skip
-    text = report(rows, model, time.time() - begun)
+    data = pd.DataFrame(rows)
+    data.to_csv(args.output / "results.csv", index=False, float_format="%.4f")
+    text = report(data, model, time.time() - begun)
     (args.output / "report.md").write_text(text)
-    draw(rows, args.output)
+    draw(data, args.output)
     print(text)
     return 0
 

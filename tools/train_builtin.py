@@ -28,11 +28,7 @@ from tools.phantoms.generate import generate
 from tools.training.curriculum import CURRICULUM, Phase, learning_rate, phase_at, total_steps
 from tools.training.export import export
 from tools.training.losses import frame_loss
-from tools.training.network import (
-    build,
-    full_precision_attention,
-    run_sequence,
-)
+from tools.training.network import build, full_precision_attention, run_sequence
 from tools.training.sequences import Batch, Sequences
 
 SEED = 20260323
@@ -121,7 +117,14 @@ class Trainer:
         timeline = batch.timeline
         with torch.autocast(self.device, torch.bfloat16, enabled=self.half), precision():
             prompted, tracked = run_sequence(
-                self.model, images, masks, timeline, batch.prompt, generator, phase.mistaken
+                self.model,
+                images,
+                masks,
+                timeline,
+                batch.prompt,
+                generator,
+                phase.mistaken,
+                phase.rollout,
             )
         first = len(timeline.prompted) + len(timeline.history)
         loss, figures = frame_loss(tracked[0], tracked[1], tracked[3], masks[first:].flatten(0, 1))

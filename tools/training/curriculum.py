@@ -22,6 +22,7 @@ class Phase:
         masks: chance that prompts are masks; the rest is half clicks, half boxes.
         easy: chance that history and prompts lie next to the tracked slices.
         mistaken: chance that the remembered masks of an object are those of a neighbour.
+        rollout: chance that history is tracked by the network itself, mistakes included.
         image_size: side of the square input, pixels.
     """
 
@@ -37,6 +38,7 @@ class Phase:
     masks: float = 0.8
     easy: float = 0.0
     mistaken: float = 0.0
+    rollout: float = 0.0
     image_size: int = 128
 
 
@@ -92,6 +94,29 @@ CURRICULUM: tuple[Phase, ...] = (
         prompts=(0.08, 0.15, 0.6, 0.17),
         masks=0.88,
         mistaken=0.25,
+    ),
+    Phase(
+        "own history",
+        4000,
+        (3e-4, 3e-4),
+        tracked=4,
+        slices=(8, 56),
+        prompts=(0.1, 0.2, 0.5, 0.2),
+        masks=0.88,
+        mistaken=0.2,
+        rollout=0.5,
+    ),
+    Phase(
+        "finer",
+        1000,
+        (3e-4, 1e-5),
+        tracked=4,
+        slices=(8, 56),
+        prompts=(0.1, 0.2, 0.5, 0.2),
+        masks=0.9,
+        mistaken=0.2,
+        rollout=0.5,
+        image_size=192,
     ),
 )
 

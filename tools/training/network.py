@@ -228,6 +228,7 @@ def run_sequence(
     prompt: str,
     generator: torch.Generator,
     mistaken: float = 0.0,
+    rollout: float = 0.0,
 ) -> tuple[Decoded, Decoded]:
     """Runs a batch of sequences through `track_step`.
 
@@ -239,6 +240,7 @@ def run_sequence(
         prompt: "mask", "points" or "box".
         generator: draws history masks and clicks.
         mistaken: see `spoil_masks`.
+        rollout: chance that history is what the network tracks, not what `spoil_masks` makes.
 
     Returns:
         The decoder's outputs (mask logits (N, M, S/4, S/4), IoU (N, M), tokens, object score
@@ -287,7 +289,14 @@ def run_sequence(
     of_prompted = model.decoded
     for k, frame in enumerate(timeline.prompted):
         memory["cond_frame_outputs"][frame] = part(out, k, batch)
-    if history:
+    if history and float(torch.rand((), generator=generator)) < rollout:
+        with torch.no_grad():
+            on_history = encode(images[prompted:first])
+            for k, frame in enumerate(timeline.history):
+                out = on_history(frame, slice(k * batch, (k + 1) * batch))
+                memory["non_cond_frame_outputs"][frame] = part(out, 0, batch)
+        torch.clear_autocast_cache()  # weights first cast here would get no gradients
+    elif history:
         earlier = spoil_masks(
             masks[prompted:first].cpu(),
             generator,

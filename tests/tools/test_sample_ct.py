@@ -8,6 +8,7 @@ import pytest
 from scipy import ndimage
 
 from tools import sample_ct
+from tools.sample import canvas
 from tools.sample_ct import SHAPE, SPACING, make_sample_ct, varied_grid, write_case
 
 SCRIPT = Path(sample_ct.__file__)
@@ -92,7 +93,7 @@ def test_same_seed_same_voxels(coarse):
 
 
 def test_looking_at_blocks_first_misses_nothing(monkeypatch, coarse):
-    monkeypatch.setattr(sample_ct, "BLOCK", 1)
+    monkeypatch.setattr(canvas, "BLOCK", 1)
     every_voxel = make_sample_ct(**COARSE)
     assert np.array_equal(every_voxel.labels, coarse.labels)
     assert np.array_equal(every_voxel.ct, coarse.ct)

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from lib import commands
-from lib.errors import BadInput
+from lib.errors import BadInput, Cancelled
 from lib.evaluation import dataset
 from lib.evaluation import split as splits
 
@@ -50,7 +51,11 @@ def split_command(
 ) -> None:
     """Draw a balanced selection of samples once, with a checksum of each mask."""
     excluded = dataset.read_exclusions(exclude) if exclude else frozenset()
-    drawn = splits.draw(root, dataset.classes(classes), per_class, seed, exclusions=excluded)
+    kinds = dataset.classes(classes)
+    with Console(stderr=True).status("reading masks") as status:
+        drawn = splits.draw(
+            root, kinds, per_class, seed, exclusions=excluded, progress=status.update
+        )
     new = splits.write(drawn, out)
     print(f"{out}: {len(drawn.samples)} samples{'' if new else ', unchanged'}")
     print(f"checksum {drawn.checksum}")
@@ -79,6 +84,10 @@ def run_command(
     ray: Annotated[
         str | None, typer.Option("--ray", help="Address of a Ray cluster, or local.")
     ] = None,
+    cache_mb: Annotated[
+        int,
+        typer.Option(min=1, help="Encoded slices held, a process; SAM 2 needs 17 a slice."),
+    ] = 4096,
 ) -> None:
     """Measure every row of the tables on every sample; resumes where it was stopped."""
     if not table and config is None:
@@ -115,17 +124,16 @@ def run_command(
         checkpoint and checkpoint.resolve(),
         device,
         frozenset(shown),
+        cache_mb << 20,
     )
     store = ResultStore(out)
     job = runner.Job(root, drawn, split_file, rows, loaded, recipe, base, ray)
     try:
         failed = runner.run(job, store)
     except KeyboardInterrupt:
-        print(
-            f"interrupted: what is measured stays in {out}, the same command goes on from there",
-            file=sys.stderr,
-        )
-        raise typer.Exit(commands.INTERRUPTED) from None
+        raise Cancelled(
+            f"what is measured stays in {out}, the same command goes on from there"
+        ) from None
     for reason in dict.fromkeys(store.run["skipped"].values()):
         print(f"left out: {reason}", file=sys.stderr)
     if failed:

@@ -11,10 +11,14 @@ import sys
 import time
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
+import torch
 
 import evaluate
 from lib import commands
+from lib.evaluation.evaluator import Evaluator
 from lib.evaluation.store import ResultStore
 
 SCRIPT = Path(evaluate.__file__)
@@ -105,7 +109,8 @@ def test_interrupted_it_keeps_what_is_measured(arguments, tmp_path, monkeypatch,
 
     monkeypatch.setattr(ResultStore, "append", interrupted)
     assert run(*arguments, "-o", tmp_path / "results") == commands.INTERRUPTED
-    assert "goes on from there" in capsys.readouterr().err
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("interrupted")]
+    assert "goes on from there" in line
     assert len(scores(tmp_path / "results")) == 4
 
 
@@ -144,6 +149,41 @@ def test_the_same_split_again_is_fine_another_is_refused(dataset, split, capsys)
     assert "unchanged" in capsys.readouterr().out
     assert run("split", "--dataset", dataset, "--per-class", 1, "--seed", 1, "-o", split) == 2
     assert "never overwritten" in capsys.readouterr().err
+
+
+def test_a_changed_mask_is_refused_before_anything_is_measured(
+    arguments, dataset, tmp_path, capsys
+):
+    root = tmp_path / "copy"
+    shutil.copytree(dataset, root)
+    mask = root / "case_a" / "segmentations" / "sacrum.nii.gz"
+    image = nib.load(mask)
+    voxels = np.asarray(image.dataobj).copy()
+    voxels[0, 0, 0] = 1
+    nib.save(nib.Nifti1Image(voxels, image.affine), mask)
+    options = [root if a == dataset else a for a in arguments]
+    assert run(*options, "-o", tmp_path / "results") == 2
+    error = capsys.readouterr().err.strip()
+    assert f"{mask} is not the mask the split was drawn from" in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_sample_too_large_for_the_memory_does_not_stop_the_others(
+    arguments, tmp_path, monkeypatch, capsys
+):
+    one = Evaluator._one
+
+    def scarce(evaluator, sample, configuration):
+        if sample.kind == "femur":
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return one(evaluator, sample, configuration)
+
+    monkeypatch.setattr(Evaluator, "_one", scarce)
+    assert run(*arguments, "-o", tmp_path / "results") == 2
+    assert "not enough memory (CUDA out of memory.)" in capsys.readouterr().err
+    assert scores(tmp_path / "results")
+    assert not any("femur" in sample for sample, _ in scores(tmp_path / "results"))
 
 
 def test_another_checkpoint_needs_another_folder(arguments, serial, capsys):

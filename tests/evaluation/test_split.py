@@ -67,11 +67,13 @@ def test_excluded_samples_are_not_drawn(dataset, tmp_path):
     file.write_text("# known bad\ncase_a  # whole case\ncase_b/femur_left\n")
     split = draw(dataset, 4, exclusions=datasets.read_exclusions(file))
     assert {s.id for s in split.samples} == {"case_b/femur_right", "case_b/rib_right_7"}
+    assert split.excluded == ("case_a", "case_b/femur_left")
+    assert split.checksum != draw(dataset, 4).checksum
 
 
 def test_round_trip_and_refusal_to_overwrite(dataset, tmp_path):
-    path = tmp_path / "split.json"
-    split = draw(dataset)
+    path = tmp_path / "new folder" / "split.json"
+    split = draw(dataset, exclusions=frozenset({"case_a/sacrum"}))
     assert splits.write(split, path) is True
     assert splits.read(path) == split
     assert splits.write(split, path) is False

@@ -30,8 +30,9 @@ def execute(app: typer.Typer, arguments: list[str]) -> int:
         return _one_line(error.format_message())
     except (BadInput, Unavailable) as error:
         return _one_line(str(error))
-    except Cancelled:
-        code = INTERRUPTED
+    except Cancelled as error:
+        print(f"interrupted: {error}", file=sys.stderr)
+        return INTERRUPTED
     if code == INTERRUPTED:  # what typer makes of Ctrl+C
         print("interrupted: nothing was written", file=sys.stderr)
     return code

@@ -17,7 +17,7 @@ class Unavailable(RuntimeError):
 
 
 class Cancelled(RuntimeError):
-    """The work was stopped on request; nothing was written.
+    """The work was stopped on request; what was begun is not written.
 
     Commands exit with code 130, the server answers 409.
     """

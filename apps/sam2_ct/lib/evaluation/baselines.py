@@ -109,8 +109,9 @@ def walk_randomly(
 ) -> np.ndarray:
     """Random walker (Grady, 2006) seeded by the painted slices: inside object, outside background.
 
-    Runs on the bone window. A crop larger than `most_voxels` is halved in the slice's plane until
-    it fits, and the probabilities are brought back linearly.
+    Runs on the bone window, with scikit-image's default penalty on contrast. A crop larger than
+    `most_voxels` is halved in the slice's plane until it fits, and the probabilities are brought
+    back linearly.
 
     Args:
         ct_hu: (X, Y, Z) in Hounsfield units (MR: any unit, then the window is its own range).

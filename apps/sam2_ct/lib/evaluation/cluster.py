@@ -10,9 +10,9 @@ import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lib.errors import BadInput, Unavailable
+from lib.errors import Unavailable
 from lib.evaluation.configurations import Configuration
-from lib.evaluation.evaluator import Evaluator, Recipe, Result
+from lib.evaluation.evaluator import UNMEASURABLE, Evaluator, Recipe, Result, reason_of
 from lib.evaluation.split import Sample
 
 _APP = Path(__file__).resolve().parents[2]
@@ -27,12 +27,12 @@ class Worker:
         self.evaluator = Evaluator(recipe, run_model)
 
     def evaluate(self, task: Task) -> tuple[Sample, list[Result], str | None]:
-        """Results of one sample; a `BadInput` becomes its message."""
+        """Results of one sample, or why it cannot be measured."""
         sample, configurations = task
         try:
             return sample, list(self.evaluator.evaluate(sample, configurations)), None
-        except BadInput as error:
-            return sample, [], str(error)
+        except UNMEASURABLE as error:
+            return sample, [], reason_of(error)
 
 
 def spread(

@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from scipy.integrate import trapezoid
 
+from lib.errors import BadInput
 from lib.evaluation.baselines import interpolate_and_threshold, interpolate_slices, walk_randomly
 from lib.evaluation.configurations import Configuration, Method, clicks
 from lib.evaluation.metrics import as_record, overlap, score, surface_dice
@@ -26,6 +28,9 @@ from lib.prompts.simulated import click_prompt, next_click
 from lib.prompts.types import Mask, Points, Prompt, PromptSet
 from lib.propagation.features import DEFAULT_CACHE_BYTES, FeatureBank
 from lib.propagation.inferer import PropagationSettings, PseudoVideoInferer
+
+#: What keeps one sample from being measured and says nothing about the others.
+UNMEASURABLE = (BadInput, MemoryError, torch.OutOfMemoryError)
 
 _GPU_BATCH = 8
 _VIEWED_SLICES = 4
@@ -41,6 +46,7 @@ class Recipe:
         checkpoint: a user's own file, or None.
         device: auto, cpu, cuda or cuda:N.
         viewed: keys of the configurations whose result the contact sheet may show.
+        cache_bytes: bound of the encoded slices held.
     """
 
     root: Path
@@ -48,6 +54,7 @@ class Recipe:
     checkpoint: Path | None
     device: str
     viewed: frozenset[str] = frozenset()
+    cache_bytes: int = DEFAULT_CACHE_BYTES
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ class Evaluator:
         self.recipe = recipe
         self.run_model = run_model
         self.scenes = SceneMaker(recipe.root)
-        self.bank = FeatureBank(DEFAULT_CACHE_BYTES)
+        self.bank = FeatureBank(recipe.cache_bytes)
         self._inferers: dict[str, PseudoVideoInferer] = {}
         if loaded is not None:
             self._hold(run_model, loaded)
@@ -161,6 +168,13 @@ class Evaluator:
     def _hold(self, name: str, loaded: LoadedModel) -> None:
         batch = _GPU_BATCH if loaded.device.type == "cuda" else 1
         self._inferers[name] = PseudoVideoInferer(loaded.predictor, loaded.sha256, self.bank, batch)
+
+
+def reason_of(error: Exception) -> str:
+    """One line on an `UNMEASURABLE` error."""
+    if isinstance(error, BadInput):
+        return str(error)
+    return f"not enough memory ({' '.join(str(error).split())[:120] or type(error).__name__})"
 
 
 @dataclass

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from lib.configs.settings import Settings
-from lib.errors import BadInput, Unavailable
+from lib.errors import Unavailable
 from lib.evaluation import cluster
 from lib.evaluation import split as splits
 from lib.evaluation.configurations import Configuration, Method, Row
-from lib.evaluation.evaluator import Evaluator, Recipe, Result
+from lib.evaluation.evaluator import UNMEASURABLE, Evaluator, Recipe, Result, reason_of
 from lib.evaluation.progress import RunProgress
 from lib.evaluation.split import Sample, Split
 from lib.evaluation.store import ResultStore
@@ -118,8 +118,8 @@ def _results(
         try:
             for result in evaluator.evaluate(sample, configurations):
                 yield sample, result, None
-        except BadInput as error:
-            yield sample, None, str(error)
+        except UNMEASURABLE as error:
+            yield sample, None, reason_of(error)
 
 
 def unavailable_models(rows: Sequence[Row], run_model: str) -> dict[str, str]:
@@ -163,6 +163,7 @@ def describe(
         "per_class": job.split.per_class,
         "classes": splits.counts(job.split),
         "short": dict(job.split.short),
+        "excluded": list(job.split.excluded),
         "samples": {s.id: s.kind for s in job.split.samples},
         "dataset": job.root.resolve().name,
         "model": model.name,

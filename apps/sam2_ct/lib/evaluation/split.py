@@ -59,12 +59,14 @@ class Split:
         per_class: samples wanted of each class.
         samples: by class, then in the order they were drawn.
         short: class → how many there are, where a class has fewer than `per_class`.
+        excluded: the exclusion list it was drawn without.
     """
 
     seed: int
     per_class: int
     samples: tuple[Sample, ...]
     short: Mapping[str, int]
+    excluded: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """The manifest's content."""
@@ -74,6 +76,7 @@ class Split:
             "per_class": self.per_class,
             "fewest_slices": FEWEST_SLICES,
             "short": dict(self.short),
+            "excluded": list(self.excluded),
             "samples": [asdict(s) for s in self.samples],
         }
 
@@ -124,7 +127,7 @@ def draw(
         samples += drawn
     if not samples:
         raise BadInput(f"no mask in {root} has {FEWEST_SLICES} axial slices or more")
-    return Split(seed, per_class, tuple(samples), short)
+    return Split(seed, per_class, tuple(samples), short, tuple(sorted(exclusions)))
 
 
 def write(split: Split, path: Path) -> bool:
@@ -143,6 +146,10 @@ def write(split: Split, path: Path) -> bool:
             f"{path} holds another split and is never overwritten: remove it yourself or choose "
             "another name"
         )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"cannot write {path}: {error.strerror or error}") from error
     write_json(path, split.as_json())
     return True
 
@@ -162,6 +169,7 @@ def read(path: Path) -> Split:
             int(content["per_class"]),
             tuple(Sample(**s) for s in content["samples"]),
             dict(content["short"]),
+            tuple(content["excluded"]),
         )
     except OSError as error:
         raise BadInput(f"cannot read the split {path}: {error.strerror or error}") from error

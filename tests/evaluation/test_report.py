@@ -7,13 +7,17 @@ import pandas as pd
 import pytest
 
 from lib.errors import BadInput
-from lib.evaluation.configurations import rows_of
+from lib.evaluation.configurations import TABLES, rows_of
 from lib.evaluation.contact import worst_and_median
 from lib.evaluation.frames import SCORES
 from lib.evaluation.report import write_report
 from lib.evaluation.store import ResultStore
 
 CASES = {f"case_{n}/{kind}": kind for n in range(4) for kind in ("femur", "rib")}
+
+
+#: The configuration that is said to have encoded the slices.
+FIRST = rows_of("1", "builtin")[0].configuration.key
 
 
 def result(sample, kind, key, dice):
@@ -27,7 +31,10 @@ def result(sample, kind, key, dice):
         "slices": 12,
         "seconds": 0.5,
         "tracked": 9,
-        "components": {"image encoder": [0.2, 12], "memory attention": [0.09, 9]},
+        "encoded": 24 if key == FIRST else 0,
+        # two slices a call, as on a GPU
+        "components": ({"image encoder": [0.24, 12]} if key == FIRST else {})
+        | {"memory attention": [0.09, 9]},
         "marked": {"axial": [0, 6, 11]},
     } | (
         {"rounds": [{"dice": dice, "nsd_2mm": dice}] * 6, "auc": {"dice": 5 * dice, "nsd_2mm": 4}}
@@ -53,6 +60,7 @@ def stored(tmp_path_factory):
         "per_class": 4,
         "classes": {"femur": 4, "rib": 4},
         "short": {},
+        "excluded": ["case_9"],
         "samples": CASES,
         "dataset": "made-up",
         "model": "builtin",
@@ -133,6 +141,59 @@ def test_all_tables_figures_and_sheets_are_there(report):
         assert (report.parent / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert "Dice salient" in text
     assert "AUC Dice" in text
+
+
+def test_every_row_is_tested_against_the_row_it_names(stored, report):
+    data = pd.read_csv(report.parent / "table_6_paired.csv").set_index(["experiment", "row"])
+    budget = data.loc["Experiment 4: propagation, 9 prompts"]
+    assert set(budget["against"]) == {"Single axis (baseline)"}
+    keys = {r.label: r.configuration.key for r in rows_of("6", "builtin")
+            if r.experiment.endswith("9 prompts")}  # fmt: skip
+    dice = {
+        label: np.array(
+            [r["scores"]["dice"] for r in stored.records() if r["configuration"] == key]
+        )
+        for label, key in keys.items()
+    }
+    difference = (dice["Three-axis"] - dice["Single axis (baseline)"]).mean()
+    assert budget.loc["Three-axis", "dice_difference"] == pytest.approx(difference, abs=1e-5)
+    # interpolation stands against SAM 2 with as many painted slices
+    data = pd.read_csv(report.parent / "table_5_paired.csv").set_index("row")
+    assert data.loc["Interpolation, Uniform (7)", "against"] == "Uniform (7)"
+
+
+def test_every_against_names_a_row_of_its_table():
+    for table in TABLES:
+        rows = rows_of(table, "builtin")
+        assert {r.against for r in rows} <= {None, *(r.label for r in rows)}, table
+        assert table == "7" or all(r.against for r in rows), table
+
+
+def test_rounds_of_correction_and_their_auc(report):
+    data = pd.read_csv(report.parent / "table_challenge_rounds.csv")
+    assert data.groupby("row")["corrections"].apply(list).map(len).eq(6).all()
+    assert {"dice_mean", "nsd_2mm_mean", "dice_std"} <= set(data.columns)
+    text = report.read_text()
+    assert "| Dice / NSD 2 mm after corrections | n | 0 | 1 | 2 | 3 | 4 | 5 |" in text
+    paired = pd.read_csv(report.parent / "table_challenge_paired.csv")
+    assert "auc_dice_difference" in paired.columns
+    assert "Δ AUC Dice" in text
+
+
+def test_few_cases_are_said_to_be_few(report):
+    assert "**4 cases are too few" in report.read_text()
+
+
+def test_encoding_is_timed_a_slice_not_a_call(report):
+    data = pd.read_csv(report.parent / "component_times.csv").set_index("part")
+    assert data.loc["image encoder", "ms_per_slice"] == pytest.approx(10)
+    assert data.loc["memory attention", "ms_per_slice"] == pytest.approx(10)
+
+
+def test_every_sample_is_in_a_csv(stored, report):
+    data = pd.read_csv(report.parent / "samples.csv")
+    assert len(data) == len(list(stored.records()))
+    assert {"sample", "class", "key", "dice", "hd95_mm", "seconds"} <= set(data.columns)
 
 
 def test_per_class_beside_the_papers(report):

@@ -140,6 +140,7 @@ class Row:
 
     Attributes:
         published: `dice`, `iou`, `hd` → (mean, standard deviation); empty for our own rows.
+        against: label of the row it is tested against, in its experiment or else its table.
     """
 
     table: str
@@ -147,6 +148,7 @@ class Row:
     label: str
     configuration: Configuration
     published: Mapping[str, Sequence[float]]
+    against: str | None = None
 
     def as_json(self) -> dict[str, object]:
         """For `run.json`."""
@@ -156,6 +158,7 @@ class Row:
             "label": self.label,
             "key": self.configuration.key,
             "published": {k: list(v) for k, v in self.published.items()},
+            "against": self.against,
         }
 
 
@@ -213,7 +216,9 @@ def rows_from_file(file: Path, model: str, base: Settings = BASE) -> list[Row]:
     for number, entry in enumerate(entries, 1):
         options = dict(entry)
         name = str(options.pop("name", f"configuration {number}"))
-        rows.append(Row("own", file.name, name, Configuration.parse(options, base).on(model), {}))
+        first = rows[0].label if rows else None
+        configuration = Configuration.parse(options, base).on(model)
+        rows.append(Row("own", file.name, name, configuration, {}, first))
     return rows
 
 
@@ -222,4 +227,5 @@ def _rows(table: str, model: str, base: Settings) -> Iterator[Row]:
         for row in experiment["rows"]:
             configuration = Configuration.parse(row["options"], base).on(model)
             published = {k: row[k] for k in ("dice", "iou", "hd") if k in row}
-            yield Row(table, experiment["name"], row["label"], configuration, published)
+            against = row.get("against", experiment.get("against"))
+            yield Row(table, experiment["name"], row["label"], configuration, published, against)

@@ -46,29 +46,27 @@ def draw(
     chosen = worst_and_median(scores, each)
     views = [dict(np.load(store.view_path(s, key))) for s in chosen["sample"]]
     columns = max(len(v["slices"]) for v in views)
-    figure = Figure(figsize=(2.2 * columns + 0.6, 2.35 * len(views) + 0.7), layout="constrained")
-    grid = figure.subplots(len(views), columns, squeeze=False)
-    for axes_row, view, (_, result) in zip(grid, views, chosen.iterrows(), strict=True):
+    figure = Figure(figsize=(2.2 * columns, 2.5 * len(views) + 0.5), layout="constrained")
+    strips = figure.subfigures(len(views), 1, squeeze=False)[:, 0]
+    for strip, view, (_, result) in zip(strips, views, chosen.iterrows(), strict=True):
+        axes_row = strip.subplots(1, columns, squeeze=False)[0]
         for axes in axes_row:
             axes.set_axis_off()
+        name = f"{result['place']}: {result['sample']}, Dice {result['dice']:.3f}"
+        strip.suptitle(name, x=0.01, ha="left", fontsize=9, fontweight="bold")
         pixel = view["spacing"]
         for n, t in enumerate(view["slices"]):
             axes = axes_row[n]
-            # rows up = second in-plane dimension, as radiologists see an axial slice but for
-            # left and right, which stay as in the array (RAS)
+            # arrays are RAS: anterior up; the patient's left on the right, as radiologists look
             axes.imshow(view["image"][n].T, cmap="gray", origin="lower", aspect=pixel[1] / pixel[0])
+            axes.invert_xaxis()
             for mask, colour in ((view["truth"], TRUTH), (view["predicted"], PREDICTED)):
                 if mask[n].any():
                     axes.contour(mask[n].T.astype(float), [0.5], colors=colour, linewidths=1.0)
             axes.set_title(f"slice {t}", fontsize=7)
-        caption = axes_row[0].text(
-            0,
-            1.14,
-            f"{result['place']}: {result['sample']}, Dice {result['dice']:.3f}",
-            transform=axes_row[0].transAxes,
-            fontsize=8,
-        )
-        caption.set_in_layout(False)
-    figure.suptitle(f"{title}: truth green, prediction red; slices nobody painted", fontsize=10)
+    figure.suptitle(
+        f"{title}: truth green, prediction red; slices nobody painted, patient's left on the right",
+        fontsize=10,
+    )
     write_whole(path, lambda p: figure.savefig(p, dpi=110, format="png"))
     return True

@@ -11,10 +11,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from lib.commands import write_whole
+from lib.evaluation.configurations import paper
+from lib.evaluation.statistics import mean_interval
+from lib.evaluation.tables import rounds
 
 OURS, THEIRS = "#1b6ca8", "#b0552f"
+PUBLISHED = "paper (SAM 2 small)"
 
 Rows = Sequence[Mapping]
 
@@ -35,28 +40,29 @@ def draw_all(
     plans: list[tuple[str, str, Callable[[], Figure | None]]] = [
         (
             "figure_3a_threshold.png",
-            "Figure 3a: conditioning slices kept within τ of the volume's length",
-            lambda: _curve(frame, ablation, "Experiment 5: temporal threshold", "τ", "τ = "),
+            "Figure 3a: conditioning slices kept within τ of the volume's length, mean Dice (band: "
+            "95 % interval of the mean over cases)",
+            lambda: _threshold(frame, ablation, model),
         ),
         (
             "figure_3b_memory_size.png",
             "Figure 3b: recent slices in memory, and cosine similarity of this checkpoint's "
             "temporal embeddings (rows 0 to 5 recent, 6 conditioning)",
-            lambda: _memory(frame, ablation, cosine),
+            lambda: _memory(frame, ablation, cosine, model),
         ),
         (
             "figure_3c_classes.png",
-            "Figure 3c: Dice per class; the paper's as outlines where it has the class",
+            "Figure 3c: mean Dice per class; comparators in grey",
             lambda: _classes(frame, classes),
         ),
         (
             "figure_3d_propagation.png",
             "Figure 3d: propagation by budget of painted slices",
-            lambda: _propagation(frame, ablation),
+            lambda: _propagation(frame, ablation, model),
         ),
         (
             "figure_4a_components.png",
-            f"Figure 4a: mean time per call of SAM 2's parts, {model}, over all configurations",
+            f"Figure 4a: mean time of SAM 2's parts per slice, {model}, over all configurations",
             lambda: _components(component_times(frame, model)),
         ),
         (
@@ -66,7 +72,7 @@ def draw_all(
         ),
         (
             "challenge_rounds.png",
-            "Corrections of the worst slice: Dice and NSD (2 mm) after each round",
+            "Corrections of the worst slice: mean Dice and NSD (2 mm) after each round",
             lambda: _rounds(frame, by_table.get("challenge", [])),
         ),
     ]
@@ -98,54 +104,60 @@ def _of(rows: Rows, experiment: str, frame: pd.DataFrame) -> list[Mapping]:
     return [r for r in rows if r["experiment"] == experiment and r["key"] in have]
 
 
-def _curve(
-    frame: pd.DataFrame, rows: Rows, experiment: str, label: str, prefix: str
-) -> Figure | None:
-    rows = _of(rows, experiment, frame)
+def _threshold(frame: pd.DataFrame, rows: Rows, model: str) -> Figure | None:
+    rows = _of(rows, "Experiment 5: temporal threshold", frame)
     if len(rows) < 2:
         return None
     figure, (axes,) = _figure()
-    x = [float(r["label"].removeprefix(prefix).split()[0]) for r in rows]
-    _two_lines(axes, x, _means(frame, rows), _published(rows))
-    axes.set(xlabel=label, ylabel="Dice")
+    x = [float(r["label"].removeprefix("τ = ").split()[0]) for r in rows]
+    _two_lines(axes, x, frame, rows, model)
+    axes.set(xlabel="τ", ylabel="Dice", xticks=x)
+    axes.legend(frameon=False)
     return figure
 
 
-def _two_lines(axes: Axes, x: Sequence[float], ours: np.ndarray, theirs: np.ndarray) -> None:
-    axes.plot(x, ours, "o-", color=OURS, label="measured")
-    if not np.isnan(theirs).all():
-        axes.plot(x, theirs, "s--", color=THEIRS, label="paper (SAM 2 small)")
+def _two_lines(axes: Axes, x: Sequence[float], frame: pd.DataFrame, rows: Rows, model: str) -> None:
+    """Mean Dice with its interval, and the paper's."""
+    measured = [frame[frame["key"] == r["key"]] for r in rows]
+    found = [mean_interval(m["dice"], m["case"]) for m in measured]
+    axes.fill_between(x, [f.low for f in found], [f.high for f in found], color=OURS, alpha=0.12)
+    axes.plot(x, [f.mean for f in found], "o-", color=OURS, label=f"measured ({model})")
+    axes.plot(x, _published(rows), "s--", color=THEIRS, label=PUBLISHED)
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
 
 
-def _memory(frame: pd.DataFrame, rows: Rows, cosine: Sequence[Sequence[float]]) -> Figure | None:
+def _memory(
+    frame: pd.DataFrame, rows: Rows, cosine: Sequence[Sequence[float]], model: str
+) -> Figure | None:
     rows = _of(rows, "Experiment 3: memory bank capacity", frame)
     curve = [r for r in rows if r["label"].startswith("Sliced")]
     if len(curve) < 2:
         return None
-    figure, (left, right) = _figure(2)
+    figure = Figure(figsize=(10.5, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
     x = [int(r["label"].split()[1]) for r in curve]
-    _two_lines(left, x, _means(frame, curve), _published(curve))
-    for r in rows:
-        if r["label"] == "Intelligent slicing":
-            left.plot(2, _means(frame, [r])[0], "*", color=OURS, markersize=13)
-            left.plot(2, _published([r])[0], "*", color=THEIRS, markersize=13)
-            left.annotate("IS", (2, _means(frame, [r])[0]), (5, 5), textcoords="offset points")
+    _two_lines(left, x, frame, curve, model)
+    intelligent = [r for r in rows if r["label"] == "Intelligent slicing"]
+    star = {"linestyle": "", "marker": "*", "markersize": 14, "markeredgecolor": "black"}
+    for values, colour, whose in (
+        (_means(frame, intelligent), OURS, "measured"),
+        (_published(intelligent), THEIRS, "paper"),
+    ):
+        left.plot([2] * len(values), values, color=colour, label=f"IS, {whose}", **star)
     left.set(xlabel="recent slices in memory", ylabel="Dice")
+    left.legend(frameon=False, fontsize=8)
     image = right.imshow(np.asarray(cosine), vmin=-1, vmax=1, cmap="RdBu_r")
     for i, row in enumerate(cosine):
         for j, value in enumerate(row):
-            right.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=7)
+            ink = "white" if abs(value) > 0.6 else "black"
+            right.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=7, color=ink)
     right.set(xlabel="temporal embedding", ylabel="temporal embedding")
-    right.set_title("cosine similarity", fontsize=10)
+    right.set_title(f"cosine similarity ({model})", fontsize=10)
     figure.colorbar(image, ax=right, shrink=0.85)
     return figure
 
 
 def _classes(frame: pd.DataFrame, rows: Rows) -> Figure | None:
-    from lib.evaluation.configurations import paper
-
     have = set(frame["key"])
     rows = [r for r in rows if r["key"] in have]
     if not rows:
@@ -154,20 +166,31 @@ def _classes(frame: pd.DataFrame, rows: Rows) -> Figure | None:
     kinds = sorted(frame["class"].unique())
     figure, (axes,) = _figure(width=max(7.0, 1.3 * len(kinds) + 3), height=4.2)
     width = 0.85 / len(rows)
-    colours = mpl.colormaps["viridis"](np.linspace(0.1, 0.9, len(rows)))
+    colours = _colours(rows)
     for n, r in enumerate(rows):
         at = np.arange(len(kinds)) + (n - (len(rows) - 1) / 2) * width
         ours = frame[frame["key"] == r["key"]].groupby("class")["dice"].mean().reindex(kinds)
         axes.bar(at, ours, width, color=colours[n], label=r["label"])
         theirs = [published.get(k, {}).get(r["label"], (np.nan,))[0] for k in kinds]
-        axes.bar(at, theirs, width, fill=False, edgecolor=THEIRS, linewidth=1.2)
+        axes.bar(at, theirs, width, fill=False, edgecolor=THEIRS, linewidth=1.2,
+                 label=PUBLISHED if n == len(rows) - 1 else None)  # fmt: skip
     axes.set(xticks=np.arange(len(kinds)), xticklabels=kinds, ylabel="Dice", ylim=(0, 1))
     axes.grid(alpha=0.3, axis="y")
     figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     return figure
 
 
-def _propagation(frame: pd.DataFrame, rows: Rows) -> Figure | None:
+def _colours(rows: Rows) -> list:
+    """SAM 2's rows in colour, comparators in grey."""
+    own = [r["experiment"].startswith("Comparator") for r in rows]
+    scales = {
+        False: iter(mpl.colormaps["viridis"](np.linspace(0.05, 0.85, own.count(False)))),
+        True: iter(mpl.colormaps["Greys"](np.linspace(0.35, 0.75, own.count(True)))),
+    }
+    return [next(scales[o]) for o in own]
+
+
+def _propagation(frame: pd.DataFrame, rows: Rows, model: str) -> Figure | None:
     budgets = ("3 prompts", "9 prompts")
     by_budget = {b: _of(rows, f"Experiment 4: propagation, {b}", frame) for b in budgets}
     if not any(by_budget.values()):
@@ -175,26 +198,31 @@ def _propagation(frame: pd.DataFrame, rows: Rows) -> Figure | None:
     figure, pair = _figure(2, width=5.0)
     for axes, (budget, chosen) in zip(pair, by_budget.items(), strict=True):
         at = np.arange(len(chosen))
-        axes.barh(at - 0.2, _means(frame, chosen), 0.38, color=OURS, label="measured")
-        axes.barh(at + 0.2, _published(chosen), 0.38, color=THEIRS, label="paper")
+        axes.barh(at - 0.2, _means(frame, chosen), 0.38, color=OURS, label=f"measured ({model})")
+        axes.barh(at + 0.2, _published(chosen), 0.38, color=THEIRS, label=PUBLISHED)
         axes.invert_yaxis()
         axes.set(yticks=at, yticklabels=[r["label"] for r in chosen], xlabel="Dice", xlim=(0, 1))
         axes.set_title(budget, fontsize=10)
         axes.grid(alpha=0.3, axis="x")
-    pair[0].legend(frameon=False, fontsize=8)
+    handles, labels = pair[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
 def component_times(frame: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Mean milliseconds per call of each part of a model, over its results, and the calls."""
+    """Mean milliseconds per slice of each part of a model, over its results, and the slices.
+
+    The image encoder takes several slices a call on a GPU; the other parts take one.
+    """
     total: dict[str, list[float]] = {}
-    for components in frame.loc[frame["key"].str.startswith(f"{model}_"), "components"]:
+    of_model = frame[frame["key"].str.startswith(f"{model}_")]
+    for components, encoded in zip(of_model["components"], of_model["encoded"], strict=True):
         for part, (seconds, calls) in components.items():
             sums = total.setdefault(part, [0.0, 0])
             sums[0] += seconds
-            sums[1] += calls
+            sums[1] += encoded if part == "image encoder" else calls
     return pd.DataFrame(
-        [{"part": p, "ms_per_call": 1000 * s / n, "calls": n} for p, (s, n) in total.items()]
+        [{"part": p, "ms_per_slice": 1000 * s / n, "slices": n} for p, (s, n) in total.items()]
     )
 
 
@@ -202,17 +230,17 @@ def _components(times: pd.DataFrame) -> Figure | None:
     if not len(times):
         return None
     figure, (axes,) = _figure()
-    bars = axes.bar(times["part"], times["ms_per_call"], color=OURS)
+    bars = axes.bar(times["part"], times["ms_per_slice"], color=OURS)
     axes.bar_label(bars, fmt="%.1f")
-    axes.set(ylabel="ms per call")
+    axes.set(ylabel="ms per slice")
     return figure
 
 
 def _tracking(frame: pd.DataFrame, rows: Rows) -> Figure | None:
     names: dict[str, str] = {}
     for r in rows:
-        many = ", 9 prompts" if r["experiment"].endswith("9 prompts") else ""
-        names.setdefault(r["key"], r["label"].removesuffix(" (baseline)") + many)
+        budget = r["experiment"].partition("propagation")[2]  # `, 9 prompts` in experiment 4
+        names.setdefault(r["key"], r["label"].removesuffix(" (baseline)") + budget)
     measured = {
         label: values
         for key, label in names.items()
@@ -223,23 +251,22 @@ def _tracking(frame: pd.DataFrame, rows: Rows) -> Figure | None:
     figure, (axes,) = _figure(width=max(6.0, 0.42 * len(measured) + 2), height=4.6)
     axes.boxplot(list(measured.values()), tick_labels=list(measured), showfliers=True)
     axes.set(yscale="log", ylabel="tracking, ms per slice")
+    for ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        ticks(StrMethodFormatter("{x:g}"))
     axes.tick_params(axis="x", rotation=90, labelsize=8)
     axes.grid(alpha=0.3, axis="y")
     return figure
 
 
 def _rounds(frame: pd.DataFrame, rows: Rows) -> Figure | None:
-    have = set(frame["key"])
-    rows = [r for r in rows if r["key"] in have]
-    if not rows:
+    data = rounds(frame, rows)
+    if not len(data):
         return None
     figure, pair = _figure(2)
     for axes, score, label in zip(pair, ("dice", "nsd_2mm"), ("Dice", "NSD 2 mm"), strict=True):
-        for r in rows:
-            rounds = frame.loc[frame["key"] == r["key"], "rounds"]
-            curve = np.mean([[step[score] for step in one] for one in rounds], axis=0)
-            axes.plot(range(len(curve)), curve, "o-", label=r["label"])
-        axes.set(xlabel="corrections", ylabel=label)
+        for name, of_row in data.groupby("row", sort=False):
+            axes.plot(of_row["corrections"], of_row[f"{score}_mean"], "o-", label=name)
+        axes.set(xlabel="corrections", ylabel=label, ylim=(0, 1))
         axes.grid(alpha=0.3)
     pair[0].legend(frameon=False, fontsize=8)
     return figure

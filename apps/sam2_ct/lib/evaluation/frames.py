@@ -35,6 +35,7 @@ def as_frame(records: Iterable[Record]) -> pd.DataFrame:
             "slices": r["slices"],
             "seconds": r["seconds"],
             "tracked": r["tracked"],
+            "encoded": r["encoded"],
             "tracking_ms": _tracking_ms(r["components"]),
             "auc_dice": r["auc"]["dice"] if "auc" in r else None,
             "auc_nsd_2mm": r["auc"]["nsd_2mm"] if "auc" in r else None,

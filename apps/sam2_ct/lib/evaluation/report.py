@@ -25,6 +25,10 @@ mean ± standard deviation over samples; intervals are 95 %, by resampling cases
 `lib/evaluation/metrics.py`, `lib/evaluation/statistics.py`."""
 
 
+#: Below this the report says that intervals and tests are no evidence.
+FEW_CASES = 10
+
+
 @dataclass
 class _Page:
     """The Markdown as it grows."""
@@ -64,8 +68,9 @@ def write_report(folder: Path, out: Path, exclusions: frozenset[str] | None = No
 
     page = _Page()
     page.add("# Evaluation", *_which_checkpoint(run), _how_much(run, frame))
-    page.add("## How to read it", _METRICS)
+    page.add("## How to read it", _METRICS, _how_sure(frame))
     _tables(page, run, frame, out, "")
+    _csv(frame.drop(columns=["components", "rounds"]), out / "samples.csv")
     if exclusions is not None:
         keep = ~frame["sample"].map(lambda s: is_excluded(s, exclusions))
         page.add(
@@ -114,6 +119,20 @@ def _how_much(run: Mapping, frame: pd.DataFrame) -> str:
     if run["short"]:
         few = ", ".join(f"{k} {n}" for k, n in run["short"].items())
         text += f" Classes that have less than the {run['per_class']} wanted: {few}."
+    if run["excluded"]:
+        listed = len(run["excluded"])
+        text += f" The split was drawn without the {listed} entries of its exclusion list."
+    return text
+
+
+def _how_sure(frame: pd.DataFrame) -> str:
+    cases = frame["case"].nunique()
+    text = (
+        f"Intervals resample {cases} cases. Tests are Wilcoxon's signed-rank test on pairs of the "
+        "same sample, corrected for the number of tests in a table (Holm)."
+    )
+    if cases < FEW_CASES:
+        text += f" **{cases} cases are too few to decide anything**: here they show the form."
     return text
 
 
@@ -135,25 +154,20 @@ def _tables(page: _Page, run: Mapping, frame: pd.DataFrame, out: Path, suffix: s
         page.add("\n".join(f"- Not measured: {reason}" for reason in reasons))
         empty = int(data["empty"].sum())
         page.add(f"Empty predictions: {empty}." if empty else "")
-        reference = _reference(rows)
-        compared = tables.comparisons(frame, rows, reference) if reference else pd.DataFrame()
+        by_round = tables.rounds(frame, rows)
+        if len(by_round):
+            page.add(tables.rounds_markdown(by_round))
+            _csv(by_round, out / f"table_{name}_rounds{suffix}.csv")
+        score = "auc_dice" if name == "challenge" else "dice"
+        compared = tables.comparisons(frame, rows, score)
         if len(compared):
-            label = next(r["label"] for r in rows if r["key"] == reference)
             page.add(
-                f"Paired differences of Dice against *{label}*, on the samples both measured:",
-                tables.comparisons_markdown(compared),
+                "Paired differences, on the samples that both rows measured:",
+                tables.comparisons_markdown(compared, score),
             )
             _csv(compared, out / f"table_{name}_paired{suffix}.csv")
     data = tables.per_class(frame, _first_of_each(run["rows"]))
     _csv(data, out / f"per_class{suffix}.csv")
-
-
-def _reference(rows: Sequence[Mapping]) -> str | None:
-    """The baseline of a table: by its name, else its first row."""
-    for row in rows:
-        if "baseline" in row["label"].lower() or row["label"] == "Windowing alone":
-            return row["key"]
-    return rows[0]["key"] if rows else None
 
 
 def _first_of_each(rows: Sequence[Mapping]) -> list[Mapping]:

@@ -81,33 +81,50 @@ def per_class(frame: pd.DataFrame, rows: Sequence[Mapping]) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def comparisons(frame: pd.DataFrame, rows: Sequence[Mapping], reference: str) -> pd.DataFrame:
-    """Every row of a table against one configuration, on the samples both measured.
+def rounds(frame: pd.DataFrame, rows: Sequence[Mapping]) -> pd.DataFrame:
+    """Dice and NSD after each round of correction: a line per row and round."""
+    lines = []
+    for row in rows:
+        of_row = [r for r in frame.loc[frame["key"] == row["key"], "rounds"] if r is not None]
+        for number, steps in enumerate(zip(*of_row, strict=True)):
+            line = {"row": row["label"], "corrections": number, "n": len(steps)}
+            for name in ("dice", "nsd_2mm"):
+                values = [step[name] for step in steps]
+                line[f"{name}_mean"] = np.mean(values)
+                line[f"{name}_std"] = np.std(values, ddof=1) if len(values) > 1 else np.nan
+            lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def comparisons(frame: pd.DataFrame, rows: Sequence[Mapping], score: str = "dice") -> pd.DataFrame:
+    """Every row of a table against the row it names, on the samples both measured.
 
     Args:
-        reference: key of the configuration compared with.
+        score: column of `frame` that is compared.
 
     Returns:
-        Difference of Dice with its 95 % interval, Wilcoxon p, and p after Holm's correction over
-        the table's rows.
+        Difference with its 95 % interval, Wilcoxon p, and p after Holm's correction over the
+        table's rows. Pairs that stand in the table twice are tested once.
     """
-    base = frame[frame["key"] == reference].set_index("sample")
-    lines, seen = [], {reference}
+    lines, seen = [], set()
     for row in rows:
-        if row["key"] in seen:
+        reference = _reference(row, rows)
+        pair = (row["key"], reference)
+        if reference in (None, row["key"]) or pair in seen:
             continue
-        seen.add(row["key"])
-        ours = frame[frame["key"] == row["key"]].set_index("sample")
+        seen.add(pair)
+        ours, base = (frame[frame["key"] == key].set_index("sample") for key in pair)
         shared = ours.index.intersection(base.index)
         if not len(shared):
             continue
-        found = paired(ours.loc[shared, "dice"], base.loc[shared, "dice"], ours.loc[shared, "case"])
+        found = paired(ours.loc[shared, score], base.loc[shared, score], ours.loc[shared, "case"])
         lines.append(
             {
                 "experiment": row["experiment"],
                 "row": row["label"],
+                "against": row["against"],
                 "n": found.n,
-                "dice_difference": found.difference.mean,
+                f"{score}_difference": found.difference.mean,
                 "low": found.difference.low,
                 "high": found.difference.high,
                 "p": found.p,
@@ -117,6 +134,13 @@ def comparisons(frame: pd.DataFrame, rows: Sequence[Mapping], reference: str) ->
     if len(result):
         result["p_holm"] = holm(result["p"])
     return result
+
+
+def _reference(row: Mapping, rows: Sequence[Mapping]) -> str | None:
+    """Key of the row that `against` names: in the same experiment, else in the table."""
+    named = [r for r in rows if r["label"] == row["against"]]
+    near = [r for r in named if r["experiment"] == row["experiment"]]
+    return next((r["key"] for r in near + named), None)
 
 
 # --- Markdown ---------------------------------------------------------------------------
@@ -192,20 +216,40 @@ def per_class_markdown(data: pd.DataFrame) -> str:
     return markdown(["Class (Dice / IoU)", "n", *names], body)
 
 
-def comparisons_markdown(data: pd.DataFrame) -> str:
+def rounds_markdown(data: pd.DataFrame) -> str:
+    """Rounds of correction for reading: a line per row, a column per round."""
+    body = [
+        [
+            str(label),
+            str(int(lines["n"].iloc[0])),
+            *(
+                f"{number(r['dice_mean'])} / {number(r['nsd_2mm_mean'])}"
+                for _, r in lines.iterrows()
+            ),
+        ]
+        for label, lines in data.groupby("row", sort=False)
+    ]
+    most = int(data["corrections"].max())
+    header = ["Dice / NSD 2 mm after corrections", "n", *map(str, range(most + 1))]
+    return markdown(header, [line + [""] * (len(header) - len(line)) for line in body])
+
+
+def comparisons_markdown(data: pd.DataFrame, score: str = "dice") -> str:
     """Paired comparisons for reading."""
     body = [
         [
             f"{r['row']} ({r['experiment']})",
+            r["against"],
             str(r["n"]),
-            f"{r['dice_difference']:+.3f}",
+            f"{r[f'{score}_difference']:+.3f}",
             _limits(r["low"], r["high"], "+"),
             _p(r["p"]),
             _p(r["p_holm"]),
         ]
         for _, r in data.iterrows()
     ]
-    header = ["Against baseline", "n", "Δ Dice", "95 % CI", "Wilcoxon p", "p (Holm)"]
+    measure = {"dice": "Dice", "auc_dice": "AUC Dice"}[score]
+    header = ["Row", "against", "n", f"Δ {measure}", "95 % CI", "Wilcoxon p", "p (Holm)"]
     return markdown(header, body)
 
 

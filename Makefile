@@ -48,16 +48,18 @@ serve: setup
 serve-dicom: setup
 	$(PY) tools/serve_dicom.py --out $(OUT)/dicom --port $(PORT) $(if $(DICOMWEB),--dicomweb "$(DICOMWEB)") $(if $(MODEL),--model $(MODEL))
 
-# the paper's tables on a miniature dataset of phantoms; a folder in TotalSegmentator's layout: DATASET=…
+# the paper's tables on a miniature dataset of phantoms, or on a folder in TotalSegmentator's layout:
+# make evaluate [DATASET=folder] [PER_CLASS=50] [TABLE=1] [MODEL=small]; every choice has its own folder
 evaluate: setup
-	$(if $(DATASET),,$(PY) tools/sample_ct.py $(OUT)/evaluate/dataset --cases 2)
-	$(PY) apps/sam2_ct/evaluate.py split --dataset "$(EVALUATED)" --per-class $(PER_CLASS) --seed 0 -o $(OUT)/evaluate/split.json
-	$(PY) apps/sam2_ct/evaluate.py run --dataset "$(EVALUATED)" --split $(OUT)/evaluate/split.json --table $(TABLE) --model $(or $(MODEL),builtin) -o $(OUT)/evaluate/results
-	$(PY) apps/sam2_ct/evaluate.py report $(OUT)/evaluate/results
+	$(if $(DATASET),,$(PY) tools/sample_ct.py "$(EVALUATED)" --cases 5)
+	$(PY) apps/sam2_ct/evaluate.py split --dataset "$(EVALUATED)" --per-class $(PER_CLASS) --seed 0 -o "$(RUN)/split.json"
+	$(PY) apps/sam2_ct/evaluate.py run --dataset "$(EVALUATED)" --split "$(RUN)/split.json" --table $(TABLE) --model $(or $(MODEL),builtin) -o "$(RUN)"
+	$(PY) apps/sam2_ct/evaluate.py report "$(RUN)"
 
-EVALUATED = $(or $(DATASET),$(OUT)/evaluate/dataset)
 PER_CLASS ?= 1
 TABLE ?= all
+EVALUATED = $(or $(DATASET),$(OUT)/evaluate/phantoms)
+RUN = $(OUT)/evaluate/$(notdir $(EVALUATED:/=))-$(PER_CLASS)-$(or $(MODEL),builtin)
 
 # what the built-in checkpoint does: tables and pictures in $(OUT)/builtin
 builtin-report: setup

@@ -11,15 +11,16 @@ from pathlib import Path
 import numpy as np
 import requests
 from PIL import Image
-from scipy import ndimage
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
 from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select
 
 PATIENCE = 90.0
 PACKAGES = "chromium chromium-driver"
+FAILURES = ("Failed to Run", "Something went wrong", "something went wrong")
 _FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-dev-shm-usage "
     "--disable-background-networking --disable-component-update --disable-sync "
@@ -89,18 +90,84 @@ class OhifPage:
         """In the list of segments of the point tab."""
         self.press(f"//tr[contains(@class, 'clickable-row') and .//td[text()='{name}']]")
 
-    def run(self, title: str) -> None:
-        """A Run button, by its tooltip; waits for the answer to be shown."""
+    def run(self, title: str, success: str) -> None:
+        """A Run button, by its tooltip; waits until OHIF reports this run's success."""
+        self.until(lambda: success not in self.text())  # of an earlier run
         self.press(f"//button[@title='{title}']")
-        self.until(lambda: "Successful" in self.text() or "Failed" in self.text())
 
-    def click_on(self, viewport: int, x: float, y: float) -> None:
-        """A click of the left button at a pixel of a viewport."""
+        def succeeded() -> bool:
+            text = self.text()
+            assert not any(word in text for word in FAILURES), text[:1500]
+            return success in text
+
+        self.until(succeeded)
+
+    def seen_plane(self, viewport: int) -> tuple[np.ndarray, np.ndarray]:
+        """A point (LPS mm) of the plane that a viewport shows, and its normal."""
+        point, normal = self.cornerstone(
+            "const c = viewport.getCamera(); return [c.focalPoint, c.viewPlaneNormal]",
+            viewport,
+        )
+        return np.array(point), np.array(normal)
+
+    def on_canvas(self, viewport: int, points: np.ndarray) -> np.ndarray:
+        """Where a viewport draws points: (n, 3) LPS mm to (n, 2) column and row."""
+        return np.array(
+            self.cornerstone(
+                "return given.map(point => Array.from(viewport.worldToCanvas(point)))",
+                viewport,
+                np.asarray(points, float).tolist(),
+            )
+        )
+
+    def scroll_to(self, viewport: int, point: np.ndarray) -> None:
+        """Turn the mouse wheel until the viewport shows the plane through a point (LPS mm)."""
         pane = self.viewports()[viewport]
-        dx, dy = x - pane.size["width"] / 2, y - pane.size["height"] / 2
+        origin = ScrollOrigin.from_element(pane)
+        step = 100
+        for _ in range(500):
+            before = self._distance(viewport, point)
+            if abs(before) < 0.5:
+                return
+            ActionChains(self.driver).scroll_from_origin(origin, 0, step).perform()
+            self.until(lambda before=before: self._distance(viewport, point) != before)
+            if abs(self._distance(viewport, point)) > abs(before):
+                step = -step
+        raise WebDriverException(f"the wheel does not lead to {point}")
+
+    def _distance(self, viewport: int, point: np.ndarray) -> float:
+        seen, normal = self.seen_plane(viewport)
+        return float((point - seen) @ normal)
+
+    def click_on(self, viewport: int, point: np.ndarray) -> None:
+        """A click of the left button on a point (LPS mm) in view, until OHIF took it down.
+
+        It does so only when it knows that no double click follows. A Run before that fails in OHIF.
+        """
+        column, row = self.on_canvas(viewport, point[None])[0]
+        pane = self.viewports()[viewport]
+        dx, dy = column - pane.size["width"] / 2, row - pane.size["height"] / 2
+        before = self.marks()
         ActionChains(self.driver).move_to_element_with_offset(
-            pane, int(dx), int(dy)
+            pane, round(dx), round(dy)
         ).click().perform()
+        self.until(lambda: self.marks() > before)
+
+    def marks(self) -> int:
+        """Number of clicks that OHIF has taken down."""
+        return self.driver.execute_script(
+            "return cornerstoneTools.annotation.state.getAllAnnotations().length"
+        )
+
+    def cornerstone(self, script: str, viewport: int, given: object = None) -> object:
+        """The value of JavaScript about a viewport, with `given`."""
+        name = ("mpr-axial", "mpr-sagittal", "mpr-coronal")[viewport]
+        return self.driver.execute_script(
+            "const [name, given] = arguments;"
+            "const viewport = cornerstone.getRenderingEngines()[0].getViewport(name);" + script,
+            name,
+            given,
+        )
 
     def viewports(self) -> list[WebElement]:
         """Axial, sagittal, coronal."""
@@ -114,19 +181,12 @@ class OhifPage:
         png = panes[viewport].screenshot_as_png
         return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
 
-    def bone_at(self, viewport: int) -> tuple[int, int]:
-        """Column and row in the middle of the thickest bright thing: a bone with its inside."""
-        grey = self.picture(viewport)
-        colourless = np.ptp(grey, axis=2) < 12
-        dense = ndimage.binary_fill_holes((grey[..., 0] > 115) & colourless)
-        depth = ndimage.distance_transform_edt(dense)
-        row, column = np.unravel_index(depth.argmax(), depth.shape)
-        return int(column), int(row)
-
-    def overlay(self, viewport: int) -> int:
-        """Pixels tinted with the bone colour (more red than blue; nothing else there is)."""
+    def tinted(self, viewport: int, points: np.ndarray) -> np.ndarray:
+        """Which points (LPS mm) are drawn in a segment's colour: more red than blue."""
         picture = self.picture(viewport)
-        return int((picture[..., 0] > picture[..., 2] + 25).sum())
+        coloured = picture[..., 0] > picture[..., 2] + 25
+        columns, rows = np.floor(self.on_canvas(viewport, points)).astype(int).T
+        return coloured[rows.clip(0, coloured.shape[0] - 1), columns.clip(0, coloured.shape[1] - 1)]
 
     def text(self) -> str:
         """Everything that can be read."""

@@ -105,7 +105,9 @@ def infer_endpoint(instance: MONAILabelApp, board: JobBoard, device: str) -> Cal
             return send_response(instance.datastore(), result, output, background_tasks)
         except Exception as error:
             await background_tasks()  # FastAPI runs them after a success only
-            raise as_answer(error) from error
+            answer = as_answer(error)
+            logger.warning("%s on %r: %d, %s", model, image, answer.status_code, answer.detail)
+            raise answer from error
 
     return infer
 

@@ -18,7 +18,10 @@ import torch
 
 import evaluate
 from lib import commands
-from lib.evaluation.evaluator import Evaluator
+from lib.evaluation import split as splits
+from lib.evaluation.cluster import Worker
+from lib.evaluation.configurations import Configuration
+from lib.evaluation.evaluator import Evaluator, Recipe
 from lib.evaluation.store import ResultStore
 
 SCRIPT = Path(evaluate.__file__)
@@ -119,7 +122,7 @@ def test_interrupted_it_keeps_what_is_measured(arguments, tmp_path, monkeypatch,
 def test_ray_gives_what_the_serial_run_gives(arguments, serial, tmp_path, capsys):
     pytest.importorskip("ray")
     code = run(*arguments, "-o", tmp_path / "results", "--ray", "local")
-    if code == commands.BAD_INPUT and "cannot reach the Ray cluster" in (
+    if code == commands.BAD_INPUT and "cannot join the Ray cluster" in (
         said := capsys.readouterr().err
     ):
         pytest.skip(f"Ray does not start here: {said}")
@@ -134,6 +137,24 @@ def test_a_cluster_that_is_not_there_is_one_line(arguments, tmp_path, capsys):
         address = f"127.0.0.1:{unused.getsockname()[1]}"
         assert run(*arguments, "-o", tmp_path / "results", "--ray", address) == 2
     assert f"cannot reach the Ray cluster '{address}'" in capsys.readouterr().err
+
+
+def test_a_worker_keeps_what_it_measured_before_the_memory_ran_out(
+    dataset, split, checkpoint, monkeypatch
+):
+    one = Evaluator._one
+
+    def scarce(evaluator, sample, configuration):
+        if configuration.settings.window.describe() == "none":
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return one(evaluator, sample, configuration)
+
+    monkeypatch.setattr(Evaluator, "_one", scarce)
+    worker = Worker(Recipe(dataset, "builtin", checkpoint, "cpu"), "mine")
+    pair = [Configuration.parse({"window": w}).on("mine") for w in ("bone", "none")]
+    _, results, reason = worker.evaluate((splits.read(split).samples[0], pair))
+    assert [r.record["configuration"] for r in results] == [pair[0].key]
+    assert reason == "not enough memory (CUDA out of memory.)"
 
 
 def test_ray_is_imported_only_inside_the_function_that_needs_it():

@@ -27,12 +27,14 @@ class Worker:
         self.evaluator = Evaluator(recipe, run_model)
 
     def evaluate(self, task: Task) -> tuple[Sample, list[Result], str | None]:
-        """Results of one sample, or why it cannot be measured."""
+        """Results of one sample, and why there are no more of them if it cannot be measured."""
         sample, configurations = task
+        results: list[Result] = []
         try:
-            return sample, list(self.evaluator.evaluate(sample, configurations)), None
+            results.extend(self.evaluator.evaluate(sample, configurations))
         except UNMEASURABLE as error:
-            return sample, [], reason_of(error)
+            return sample, results, reason_of(error)
+        return sample, results, None
 
 
 def spread(
@@ -73,7 +75,10 @@ def spread(
         )
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise Unavailable(f"cannot reach the Ray cluster {address!r}: {reason}") from error
+        raise Unavailable(
+            f"cannot join the Ray cluster {address!r} ({reason}); if it wants a token, set "
+            "RAY_AUTH_MODE=token here too"
+        ) from error
     try:
         have = ray.cluster_resources()
         gpus = int(have.get("GPU", 0)) if recipe.device != "cpu" else 0

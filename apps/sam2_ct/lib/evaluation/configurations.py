@@ -208,7 +208,8 @@ def rows_from_file(file: Path, model: str, base: Settings = BASE) -> list[Row]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadInput(f"cannot read {file}: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise BadInput(f"cannot read {file}: {reason}") from error
     entries = content.get("configurations") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries or [0]):
         raise BadInput(f"{file} needs a list `configurations` of options, each with a name")

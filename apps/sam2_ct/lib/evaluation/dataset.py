@@ -124,7 +124,8 @@ def read_exclusions(file: Path) -> frozenset[str]:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"cannot read the exclusion list {file}: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise BadInput(f"cannot read the exclusion list {file}: {reason}") from error
     return frozenset(filter(None, (line.partition("#")[0].strip() for line in lines)))
 
 

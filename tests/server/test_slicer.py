@@ -1,5 +1,7 @@
 """Slicer's panels against the real server."""
 
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -182,8 +184,14 @@ class TestSmartEdit:
 
     def test_volume_opened_locally(self, slicer, studies, click):
         slicer.open_session(studies / "pelvis.nii.gz")
-        answer = slicer.smart_edit("", [click])
+        answer = slicer.smart_edit("pelvis", [click], label="femur")
         assert answer.status == 200, answer.detail
+        assert "/sessions/" in answer.params["volume"]["path"]
+        # Slicer opens another session when this one has expired: what was done is still there
+        first = slicer.session
+        assert slicer.open_session(studies / "pelvis.nii.gz") != first
+        again = slicer.smart_edit("pelvis", [click], label="femur")
+        assert Path(again.params["log"]).parent == Path(answer.params["log"]).parent
 
 
 class TestPropagate:

@@ -131,3 +131,27 @@ def test_old_jobs_are_forgotten_running_ones_never(board):
     assert board.find(work.job.id) is work.job
     assert len(board.select()) <= 202
     work.go.set()
+
+
+def test_a_waiting_job_leaves_the_queue_at_once(board):
+    first, _ = start(board, job())
+    first.started.wait(5)
+    second, later = start(board, job("b"))
+    board.drop(second.job, later)  # nobody stopped it: nothing happens
+    assert second.job.state is State.QUEUED
+    second.job.cancel("not needed")
+    with pytest.raises(Cancelled, match="not needed"):
+        board.drop(second.job, later)
+    assert second.job.state is State.CANCELLED
+    assert board.queues()["cpu"]["waiting"] == []
+    first.go.set()
+    assert not second.started.wait(0.2)
+
+
+def test_work_that_runs_is_not_dropped(board):
+    work, future = start(board, job())
+    work.started.wait(5)
+    work.job.cancel("enough")
+    board.drop(work.job, future)
+    with pytest.raises(Cancelled, match="enough"):
+        future.result(5)

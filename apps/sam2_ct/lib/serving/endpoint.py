@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,7 @@ from monailabel.utils.others.generic import remove_file
 from requests import ConnectionError, Timeout
 
 from lib.errors import BadInput, Cancelled, Unavailable
+from lib.models.hashing import sha256_of
 from lib.serving.dicom_seg import to_dicom_seg
 from lib.serving.jobs import Job, JobBoard
 
@@ -118,13 +120,15 @@ async def unless_gone(http: Request, job: Job, board: JobBoard, work: Callable[[
     Raises:
         Cancelled: it was stopped.
     """
-    future = asyncio.wrap_future(board.submit(job, work))
+    submitted = board.submit(job, work)
+    future = asyncio.wrap_future(submitted)
     while True:
         done, _ = await asyncio.wait({future}, timeout=_LOOK_EVERY)
         if done:
             return future.result()
         if await http.is_disconnected():
             job.cancel("the client is gone")
+        board.drop(job, submitted)
 
 
 def read_params(text: str) -> dict[str, object]:
@@ -158,7 +162,7 @@ def find_image(
         sessions = instance.sessions()
         known = sessions.get_session(session_id) if _SESSION.fullmatch(session_id) else None
         if known:
-            return Subject(known.image, f"session-{session_id}")
+            return Subject(known.image, _name_of(session_id, Path(known.image)))
         if not image:
             raise HTTPException(404, "the session has expired: load the volume again")
     if file is not None:
@@ -169,6 +173,21 @@ def find_image(
     if image not in instance.datastore().list_images() and not _new_series(instance, image):
         raise HTTPException(404, f"there is no image {image!r} in the datastore")
     return Subject(image, image)
+
+
+def _name_of(session_id: str, volume: Path) -> str:
+    """What results of a session are filed under: the bytes of its volume.
+
+    Slicer opens the session anew when it has expired; what was done in it is found again.
+    """
+    if not volume.is_file():  # a folder
+        return f"session-{session_id}"
+    return f"session-{_content(volume, volume.stat().st_mtime_ns)[:16]}"
+
+
+@lru_cache(maxsize=64)
+def _content(volume: Path, _changed: int) -> str:
+    return sha256_of(volume)
 
 
 def _new_series(instance: MONAILabelApp, image: str) -> bool:

@@ -89,6 +89,11 @@ class Job:
         if self._stop is None and not self.state.is_over:
             self._stop = why
 
+    @property
+    def is_stopped(self) -> bool:
+        """Somebody asked for that; the work may not have noticed yet."""
+        return self._stop is not None
+
     def seconds_left(self) -> float | None:
         """Of the propagation, judged by the slices so far; None before the second slice."""
         if self.state is not State.RUNNING or self.done < 2:
@@ -138,6 +143,16 @@ class JobBoard:
                 worker = ThreadPoolExecutor(1, thread_name_prefix=f"sam2_ct-{job.device}")
                 self._workers[job.device] = worker
             return worker.submit(self._run, job, work)
+
+    def drop(self, job: Job, submitted: Future[T]) -> None:
+        """Take a job that was stopped out of the queue, if it still waits there.
+
+        Raises:
+            Cancelled: so it was.
+        """
+        if job.is_stopped and submitted.cancel():
+            job.state = State.CANCELLED
+            job.check()
 
     def find(self, job_id: str | None) -> Job | None:
         """The job of that id."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,17 @@ class Phase:
 
 WARM_UP = 200
 
+_LATE = Phase(
+    "late",
+    0,
+    (3e-4, 3e-4),
+    tracked=4,
+    slices=(8, 56),
+    prompts=(0.08, 0.15, 0.6, 0.17),
+    masks=0.88,
+)
+_OWN = replace(_LATE, prompts=(0.1, 0.2, 0.5, 0.2), mistaken=0.2, rollout=0.5)
+
 CURRICULUM: tuple[Phase, ...] = (
     Phase(
         "short",
@@ -57,67 +68,12 @@ CURRICULUM: tuple[Phase, ...] = (
         easy=0.8,
     ),
     Phase("long", 400, (3e-4, 3e-4), tracked=3, prompts=(0.15, 0.2, 0.5, 0.15), easy=0.25),
-    Phase(
-        "robust",
-        300,
-        (3e-4, 3e-4),
-        tracked=4,
-        slices=(8, 56),
-        prompts=(0.12, 0.18, 0.5, 0.2),
-        masks=0.85,
-        easy=0.1,
-    ),
-    Phase(
-        "settle",
-        200,
-        (3e-4, 2e-4),
-        tracked=4,
-        slices=(8, 56),
-        prompts=(0.08, 0.15, 0.6, 0.17),
-        masks=0.88,
-    ),
-    Phase(
-        "cool",
-        200,
-        (2e-4, 1.24e-4),
-        tracked=4,
-        slices=(8, 56),
-        prompts=(0.08, 0.15, 0.6, 0.17),
-        masks=0.88,
-    ),
-    Phase(
-        "doubt",
-        430,
-        (2e-4, 1e-5),
-        tracked=4,
-        slices=(8, 56),
-        prompts=(0.08, 0.15, 0.6, 0.17),
-        masks=0.88,
-        mistaken=0.25,
-    ),
-    Phase(
-        "own history",
-        4000,
-        (3e-4, 3e-4),
-        tracked=4,
-        slices=(8, 56),
-        prompts=(0.1, 0.2, 0.5, 0.2),
-        masks=0.88,
-        mistaken=0.2,
-        rollout=0.5,
-    ),
-    Phase(
-        "finer",
-        1000,
-        (3e-4, 1e-5),
-        tracked=4,
-        slices=(8, 56),
-        prompts=(0.1, 0.2, 0.5, 0.2),
-        masks=0.9,
-        mistaken=0.2,
-        rollout=0.5,
-        image_size=192,
-    ),
+    replace(_LATE, name="robust", steps=300, prompts=(0.12, 0.18, 0.5, 0.2), masks=0.85, easy=0.1),
+    replace(_LATE, name="settle", steps=200, lr=(3e-4, 2e-4)),
+    replace(_LATE, name="cool", steps=200, lr=(2e-4, 1.24e-4)),
+    replace(_LATE, name="doubt", steps=430, lr=(2e-4, 1e-5), mistaken=0.25),
+    replace(_OWN, name="own history", steps=2070),
+    replace(_OWN, name="finer", steps=900, lr=(3e-4, 1e-5), masks=0.9, image_size=192),
 )
 
 

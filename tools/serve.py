@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +38,36 @@ def server_environment() -> dict[str, str]:
     return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PATH": path}
 
 
+def run_server(command: list[str], environment: dict[str, str], port: int, banner: str) -> int:
+    """The server in the foreground, the banner as soon as it answers; returns its exit code."""
+    server = subprocess.Popen(command, env=environment)
+    try:
+        while server.poll() is None and not answers(port):
+            time.sleep(0.2)
+        if server.poll() is None:
+            print(banner, flush=True)
+        return server.wait()
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def check_free(port: int) -> None:
+    """Leave with exit code 2 and a sentence if somebody else has the port."""
+    if answers(port):
+        print(f"error: port {port} is taken: choose another one, PORT=…", file=sys.stderr)
+        raise typer.Exit(2)
+
+
+def answers(port: int) -> bool:
+    """Whether somebody listens on a port of this machine."""
+    with socket.socket() as client:
+        client.settimeout(1)
+        return client.connect_ex((LOOPBACK, port)) == 0
+
+
 def serve(
     studies: Annotated[Path, typer.Option(help="folder with NIfTI or NRRD volumes")],
     port: int = 8000,
@@ -47,8 +79,8 @@ def serve(
     if not studies.is_dir():
         print(f"error: {studies} is no folder: make serve STUDIES=/path/to/folder", file=sys.stderr)
         raise typer.Exit(2)
-    print(
-        f"""
+    check_free(port)
+    banner = f"""
   serving {studies} at http://{LOOPBACK}:{port}
 
   3D Slicer  install the extension MONAILabel, open its module, set the server to
@@ -56,15 +88,9 @@ def serve(
              Paint two or three slices in the Scribbles panel (model sam2_ct_masks), then Update.
   from another machine: forward the port, e.g. ssh -L {port}:{LOOPBACK}:{port} <this machine>
   stop       Ctrl+C
-""",
-        flush=True,
-    )
+"""
     command = server_command(str(studies.resolve()), port, {"model": model})
-    try:
-        code = subprocess.run(command, env=server_environment(), check=False).returncode
-    except KeyboardInterrupt:
-        code = 130
-    raise typer.Exit(code)
+    raise typer.Exit(run_server(command, server_environment(), port, banner))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,7 +20,14 @@ if not __package__:  # run as a script: the repository root is not on the path
 from tools.orthanc import orthanc
 from tools.sample_ct import make_sample_ct
 from tools.sample_dicom import as_acquired, write_series
-from tools.serve import LOOPBACK, server_command, server_environment
+from tools.serve import (
+    LOOPBACK,
+    answers,
+    check_free,
+    run_server,
+    server_command,
+    server_environment,
+)
 
 
 def serve_dicom(
@@ -33,19 +39,23 @@ def serve_dicom(
     ] = "auto",
 ) -> None:
     """Serve a DICOMweb store on this machine, with OHIF."""
+    check_free(port)
     out = out.resolve()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that Orthanc is stopped, too
     with ExitStack() as stack:
         if not dicomweb:
             try:
-                store = stack.enter_context(orthanc(out / "orthanc"))
+                # the same address each time, by which the image cache goes, if it can be had
+                beside = None if answers(port + 1) else port + 1
+                store = stack.enter_context(orthanc(out / "orthanc", beside))
             except RuntimeError as error:
                 print(f"error: {error} (or give DICOMWEB=http://…)", file=sys.stderr)
                 raise typer.Exit(2) from error
             store.add(sample_series(out / "sample"))
             dicomweb = store.dicomweb
-        print(banner(dicomweb, port), flush=True)
-        code = run_server(dicomweb, out, port, model)
+        command = server_command(dicomweb, port, {"model": model, "results": str(out / "results")})
+        environment = {**server_environment(), **dicom_environment(out)}
+        code = run_server(command, environment, port, banner(dicomweb, port))
     raise typer.Exit(code)
 
 
@@ -64,27 +74,12 @@ def sample_series(folder: Path) -> list[Path]:
 
 def banner(dicomweb: str, port: int) -> str:
     """What a person needs to know."""
-    panel = (
-        ""
-        if port == 8000
-        else f"\n             (in its MONAI Label panel, set the address to http://{LOOPBACK}:{port}/)"
-    )
     return f"""
   DICOMweb   {dicomweb}
-  OHIF       http://{LOOPBACK}:{port}/ohif/{panel}
+  OHIF       http://{LOOPBACK}:{port}/ohif/
   3D Slicer  the same server, http://{LOOPBACK}:{port}
   stop       Ctrl+C
 """
-
-
-def run_server(dicomweb: str, out: Path, port: int, model: str) -> int:
-    """The server in the foreground; returns its exit code."""
-    environment = {**server_environment(), **dicom_environment(out)}
-    command = server_command(dicomweb, port, {"model": model})
-    try:
-        return subprocess.run(command, env=environment, check=False).returncode
-    except KeyboardInterrupt:
-        return 130
 
 
 def dicom_environment(out: Path) -> dict[str, str]:

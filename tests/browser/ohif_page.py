@@ -53,10 +53,9 @@ class OhifPage:
         self.url = url
 
     def open_study_list(self) -> None:
-        """The list of studies; also tells the panel our port (by itself it asks port 8000)."""
+        """The list of studies."""
         self.driver.get(f"{self.url}/ohif/")
         self.until(lambda: "Study List" in self.text())
-        self.driver.add_cookie({"name": "MONAILABEL_SERVER_URL", "value": f"{self.url}/"})
 
     def open_study(self, description: str) -> None:
         """A study in the MONAI Label mode, images and panel loaded."""
@@ -73,7 +72,7 @@ class OhifPage:
         self.until(lambda: all(self.picture(n).max() > 200 for n in range(3)))
 
     def connect(self) -> None:
-        """The panel's refresh button; on success its tabs appear."""
+        """The panel's refresh button, at the address it shows; on success its tabs appear."""
         self.press("//tr[.//input[@name='monailabelServerURL']]//button")
         self.until(lambda: "Auto-Segmentation" in self.text())
 

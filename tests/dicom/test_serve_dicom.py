@@ -1,0 +1,79 @@
+"""`make serve-dicom`: what it prints works, and it leaves nothing behind."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from tools.orthanc import OrthancMissing, find_orthanc, free_port
+from tools.serve import answers
+
+SCRIPT = Path(__file__).parents[2] / "tools" / "serve_dicom.py"
+LIMIT = 180
+
+
+@pytest.fixture
+def serve_dicom(tmp_path):
+    """Starts the script in a group of its own, as a terminal does; returns process and log."""
+    try:
+        find_orthanc()
+    except OrthancMissing as error:
+        pytest.skip(str(error))
+    started = []
+
+    def start(port: int) -> tuple[subprocess.Popen, Path]:
+        log = tmp_path / f"{len(started)}.log"
+        command = [sys.executable, SCRIPT, "--out", tmp_path / "out", "--port", str(port)]
+        with log.open("w") as out:
+            process = subprocess.Popen(
+                [*command, "--model", "builtin"], stdout=out, stderr=out, start_new_session=True
+            )
+        started.append(process)
+        return process, log
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(60)
+
+
+def printed(process: subprocess.Popen, log: Path, what: str) -> str:
+    """What follows `what` in the log, as soon as it is there."""
+    deadline = time.monotonic() + LIMIT
+    while not (found := re.search(rf"{what} +(\S+)", log.read_text())):
+        assert process.poll() is None, log.read_text()[-2000:]
+        assert time.monotonic() < deadline, log.read_text()[-2000:]
+        time.sleep(0.2)
+    return found[1]
+
+
+@pytest.mark.slow
+def test_the_printed_address_works(serve_dicom, tmp_path):
+    port = free_port()
+    process, log = serve_dicom(port)
+    ohif = printed(process, log, "OHIF")
+    page = requests.get(ohif, timeout=30)
+    assert page.ok
+    assert page.cookies["MONAILABEL_SERVER_URL"] == f"http%3A%2F%2F127.0.0.1%3A{port}%2F"
+    studies = f"http://127.0.0.1:{port}/proxy/dicom/qido/studies"
+    accepted = {"accept": "application/dicom+json"}
+    assert len(requests.get(studies, headers=accepted, timeout=30).json()) == 1
+    store = printed(process, log, "DICOMweb")
+    assert list((tmp_path / "out" / "orthanc" / "storage").iterdir())
+
+    second, its_log = serve_dicom(port)
+    assert second.wait(60) == 2
+    assert f"port {port} is taken" in its_log.read_text()
+
+    os.killpg(process.pid, signal.SIGINT)  # Ctrl+C
+    assert process.wait(60) == 130
+    assert not answers(port)
+    with pytest.raises(requests.ConnectionError):
+        requests.get(store, timeout=5)

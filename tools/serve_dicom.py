@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
+import requests
 import typer
 
 if not __package__:  # run as a script: the repository root is not on the path
@@ -53,10 +54,27 @@ def serve_dicom(
                 raise typer.Exit(2) from error
             store.add(sample_series(out / "sample"))
             dicomweb = store.dicomweb
+        elif not is_dicomweb(dicomweb):
+            print(f"error: no DICOMweb store answers at {dicomweb}", file=sys.stderr)
+            raise typer.Exit(2)
         command = server_command(dicomweb, port, {"model": model, "results": str(out / "results")})
         environment = {**server_environment(), **dicom_environment(out)}
         code = run_server(command, environment, port, banner(dicomweb, port))
     raise typer.Exit(code)
+
+
+def is_dicomweb(address: str) -> bool:
+    """Whether studies can be searched there; a store that asks who we are counts."""
+    try:
+        answer = requests.get(
+            f"{address.rstrip('/')}/studies",
+            params={"limit": 1},
+            headers={"accept": "application/dicom+json"},
+            timeout=30,
+        )
+    except requests.RequestException:
+        return False
+    return answer.ok or answer.status_code in (401, 403)
 
 
 def sample_series(folder: Path) -> list[Path]:

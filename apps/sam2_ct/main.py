@@ -54,6 +54,7 @@ class MyApp(MONAILabelApp):
             SliceTask(self.services),
             PropagateTask(self.services, lambda image: submitted_label(self.datastore(), image)),
         ]
+        self.models = tuple(task.name for task in tasks)
         return {task.name: task for task in tasks}
 
     def init_strategies(self) -> dict[str, Strategy]:
@@ -84,6 +85,7 @@ class MyApp(MONAILabelApp):
         install(
             fastapi_app,
             self,
+            self.models,
             self.board,
             self.services.results,
             device=self.services.engines.device,

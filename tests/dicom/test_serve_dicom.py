@@ -77,3 +77,13 @@ def test_the_printed_address_works(serve_dicom, tmp_path):
     assert not answers(port)
     with pytest.raises(requests.ConnectionError):
         requests.get(store, timeout=5)
+
+
+def test_a_store_that_is_not_there(tmp_path):
+    address = f"http://127.0.0.1:{free_port()}/dicom-web"
+    command = [sys.executable, SCRIPT, "--out", tmp_path, "--port", str(free_port())]
+    done = subprocess.run(
+        [*command, "--dicomweb", address], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 2
+    assert done.stderr == f"error: no DICOMweb store answers at {address}\n"

@@ -42,8 +42,10 @@ class Server:
 
 
 @contextmanager
-def running_server(studies: str, log: Path, conf: dict[str, str], **env: str) -> Iterator[Server]:
-    """Start the server, wait until it answers, and stop it in the end."""
+def running_server(
+    studies: str, log: Path, conf: dict[str, str], probe: str = "/info/", **env: str
+) -> Iterator[Server]:
+    """Start the server, wait until the route `probe` answers, and stop it in the end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -64,7 +66,7 @@ def running_server(studies: str, log: Path, conf: dict[str, str], **env: str) ->
         deadline = time.monotonic() + START_LIMIT
         while True:
             try:
-                if requests.get(f"{url}/info/", timeout=5).ok:
+                if requests.get(f"{url}{probe}", timeout=5).ok:
                     break
             except requests.RequestException:
                 pass

@@ -12,11 +12,12 @@ import logging
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import File, Form, HTTPException, Request, UploadFile
 from fastapi.background import BackgroundTasks
@@ -57,8 +58,10 @@ class Subject:
     key: str
 
 
-def infer_endpoint(instance: MONAILabelApp, board: JobBoard, device: str) -> Callable:
-    """The endpoint for an app whose tasks run on `device`."""
+def infer_endpoint(
+    instance: MONAILabelApp, models: Container[str], board: JobBoard, device: str
+) -> Callable:
+    """The endpoint for an app that has `models`, which run on `device`."""
 
     async def infer(
         http: Request,
@@ -72,7 +75,7 @@ def infer_endpoint(instance: MONAILabelApp, board: JobBoard, device: str) -> Cal
         output: ResultType | None = None,
     ):
         try:
-            if model not in instance.info()["models"]:
+            if model not in models:
                 raise HTTPException(404, f"there is no model {model!r} on this server")
             said = read_params(params)
             subject = await run_in_threadpool(
@@ -222,7 +225,8 @@ def as_answer(error: Exception) -> HTTPException:
     if isinstance(error, MONAILabelException):
         return HTTPException(422, error.msg)
     if isinstance(error, ConnectionError | Timeout):
-        return HTTPException(503, f"the image store does not answer: {error}")
+        asked = urlsplit(error.request.url).netloc if error.request else "its address"
+        return HTTPException(503, f"the image store at {asked} does not answer: is it running?")
     logger.exception("a request failed", exc_info=error)
     kind = type(error).__name__
     return HTTPException(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 from monailabel.config import settings as server_settings
@@ -20,6 +22,7 @@ from lib.serving.routes import own_routes
 def install(
     app: FastAPI,
     instance: MONAILabelApp,
+    models: Container[str],
     board: JobBoard,
     results: Results,
     *,
@@ -32,6 +35,7 @@ def install(
     Args:
         app: MONAI Label's.
         instance: ours.
+        models: names of its tasks.
         board: jobs.
         results: log of results.
         device: whose queue requests stand in.
@@ -39,14 +43,18 @@ def install(
         loopback_only: other machines are turned away.
     """
     app.include_router(own_routes(board, results))
+    user = [Depends(RBAC(server_settings.MONAI_LABEL_AUTH_ROLE_USER))]
     app.add_api_route(
         "/infer/{model}",
-        infer_endpoint(instance, board, device),
+        infer_endpoint(instance, models, board, device),
         methods=["POST"],
         tags=["Infer"],
-        dependencies=[Depends(RBAC(server_settings.MONAI_LABEL_AUTH_ROLE_USER))],
+        dependencies=user,
     )
     app.router.routes.insert(0, app.router.routes.pop())  # before upstream's
+    # upstream's asks the image store inside the event loop: a store that hangs would freeze it
+    app.add_api_route("/info/", lambda: instance.info(), tags=["App"], dependencies=user)
+    app.router.routes.insert(0, app.router.routes.pop())
     app.add_exception_handler(MONAILabelException, _sentence)
     # Starlette builds its stack of middleware on the first call, which is the one that starts the
     # application; without it, it is built anew, with ours, on the first request.

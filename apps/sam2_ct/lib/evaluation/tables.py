@@ -195,7 +195,10 @@ def table_markdown(data: pd.DataFrame, salient: bool = False) -> str:
 
 
 def per_class_markdown(data: pd.DataFrame) -> str:
-    """Table VII for reading: Dice / IoU, a column per row, ours above the paper's."""
+    """Table VII for reading: Dice / IoU, a column per row, ours above the paper's.
+
+    The last column is the paper's: what IS + SPS adds to the baseline's Dice.
+    """
     names = list(dict.fromkeys(data["row"]))
     body = []
     for kind, lines in data.groupby("class", sort=False):
@@ -204,7 +207,7 @@ def per_class_markdown(data: pd.DataFrame) -> str:
             f"{number(by_row.loc[n, 'dice_mean'])} / {number(by_row.loc[n, 'iou_mean'])}"
             for n in names
         ]
-        body.append([str(kind), str(int(lines["n"].max())), *ours])
+        body.append([str(kind), str(int(lines["n"].max())), *ours, _gain(by_row["dice_mean"])])
         if lines["paper_dice"].notna().any():
             theirs = [
                 f"*{number(by_row.loc[n, 'paper_dice'])} / {number(by_row.loc[n, 'paper_iou'])}*"
@@ -212,8 +215,13 @@ def per_class_markdown(data: pd.DataFrame) -> str:
                 else ""
                 for n in names
             ]
-            body.append(["*paper*", "", *theirs])
-    return markdown(["Class (Dice / IoU)", "n", *names], body)
+            body.append(["*paper*", "", *theirs, f"*{_gain(by_row['paper_dice'])}*"])
+    return markdown(["Class (Dice / IoU)", "n", *names, "Δ Dice, IS + SPS"], body)
+
+
+def _gain(dice: pd.Series) -> str:
+    gain = dice["IS + SPS"] - dice["Base"]
+    return NOT_MEASURED if np.isnan(gain) else f"{gain:+.3f}"
 
 
 def rounds_markdown(data: pd.DataFrame) -> str:

@@ -40,13 +40,13 @@ test: setup-dev
 lint: setup-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-# make serve STUDIES=folder
+# make serve STUDIES=folder [LABELS=femur,tibia]
 serve: setup
-	$(PY) tools/serve.py --studies "$(or $(STUDIES),$(error say which folder holds the volumes: make serve STUDIES=/path/to/folder))" --port $(PORT) $(if $(MODEL),--model $(MODEL))
+	$(PY) tools/serve.py --studies "$(or $(STUDIES),$(error say which folder holds the volumes: make serve STUDIES=/path/to/folder))" --port $(PORT) $(if $(MODEL),--model $(MODEL)) $(if $(LABELS),--labels "$(LABELS)")
 
-# make serve-dicom [DICOMWEB=http://host/dicom-web]
+# make serve-dicom [DICOMWEB=http://host/dicom-web] [LABELS=femur,tibia]
 serve-dicom: setup
-	$(PY) tools/serve_dicom.py --out $(OUT)/dicom --port $(PORT) $(if $(DICOMWEB),--dicomweb "$(DICOMWEB)") $(if $(MODEL),--model $(MODEL))
+	$(PY) tools/serve_dicom.py --out $(OUT)/dicom --port $(PORT) $(if $(DICOMWEB),--dicomweb "$(DICOMWEB)") $(if $(MODEL),--model $(MODEL)) $(if $(LABELS),--labels "$(LABELS)")
 
 # the paper's tables on a miniature dataset of phantoms, or on a folder in TotalSegmentator's layout:
 # make evaluate [DATASET=folder] [PER_CLASS=50] [TABLE=1] [MODEL=small]; every choice has its own folder

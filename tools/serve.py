@@ -74,6 +74,7 @@ def serve(
     model: Annotated[
         str, typer.Option(help="auto, builtin, tiny, small, base_plus, large")
     ] = "auto",
+    labels: Annotated[str, typer.Option(help="names of segments, like femur,tibia")] = "bone",
 ) -> None:
     """Serve a folder of volumes on this machine."""
     if not studies.is_dir():
@@ -89,7 +90,7 @@ def serve(
   from another machine: forward the port, e.g. ssh -L {port}:{LOOPBACK}:{port} <this machine>
   stop       Ctrl+C
 """
-    command = server_command(str(studies.resolve()), port, {"model": model})
+    command = server_command(str(studies.resolve()), port, {"model": model, "labels": labels})
     raise typer.Exit(run_server(command, server_environment(), port, banner))
 
 

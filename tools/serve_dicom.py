@@ -38,6 +38,7 @@ def serve_dicom(
     model: Annotated[
         str, typer.Option(help="auto, builtin, tiny, small, base_plus, large")
     ] = "auto",
+    labels: Annotated[str, typer.Option(help="names of segments, like femur,tibia")] = "bone",
 ) -> None:
     """Serve a DICOMweb store on this machine, with OHIF."""
     check_free(port)
@@ -57,7 +58,8 @@ def serve_dicom(
         elif not is_dicomweb(dicomweb):
             print(f"error: no DICOMweb store answers at {dicomweb}", file=sys.stderr)
             raise typer.Exit(2)
-        command = server_command(dicomweb, port, {"model": model, "results": str(out / "results")})
+        conf = {"model": model, "labels": labels, "results": str(out / "results")}
+        command = server_command(dicomweb, port, conf)
         environment = {**server_environment(), **dicom_environment(out)}
         code = run_server(command, environment, port, banner(dicomweb, port))
     raise typer.Exit(code)

@@ -113,6 +113,18 @@ def test_objects_are_kept_apart_by_name(ohif, series, dicom_sample, converted):
     assert np.isin(both.labels[..., k_left][shared], values).all()
 
 
+def test_a_single_object_of_another_name_is_shown(ohif, series, dicom_sample, hip, converted):
+    """OHIF draws no values but those of the server's labels, here `bone`, 1."""
+    uid, _ = series["feet-first"]
+    here = on_grid(hip, dicom_sample, "feet-first", converted("feet-first"))
+    k, me = int(np.argmax(here.sum((0, 1)))), {"client_id": "one object"}
+    slice_ = ohif.infer("sam2_ct_slice", uid, roi=box_around(here, k), object="hip", **me)
+    assert slice_.labels.any()
+    answer = ohif.infer("sam2_ct_propagate", uid, output="all", **me)
+    assert answer.params["label_names"] == {"hip": 1}
+    assert set(np.unique(answer.labels)) == {0, 1}
+
+
 def test_unknown_series(ohif):
     for image in ("1.2.3.4", "nobody", "../../etc/passwd"):
         answer = ohif.infer("sam2_ct_points", image, foreground=[[1, 1, 1]])

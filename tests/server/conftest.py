@@ -83,6 +83,16 @@ def running_server(
             process.wait()
 
 
+def own_address() -> str:
+    """An address of this machine that is not the loopback; skips where there is none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing; names the interface that leads there
+        except OSError as error:
+            pytest.skip(f"this machine has no address but the loopback: {error}")
+        return probe.getsockname()[0]
+
+
 @pytest.fixture(scope="session")
 def sample() -> SampleCT:
     """A pelvis of 60 × 48 × 24 voxels."""

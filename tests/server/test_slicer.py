@@ -85,7 +85,7 @@ class TestScribbles:
         assert prompts_said(second).endswith("slices " + ", ".join(map(str, wanted)))
         np.testing.assert_array_equal(second.labels[..., k], corrected[..., k])
         nothing_new = slicer.scribbles("pelvis", second.labels, sample.affine, {"hip": 1}, "hip")
-        assert nothing_new.status in (200, 422)
+        np.testing.assert_array_equal(nothing_new.labels, second.labels)
         # what a fresh annotator with all four slices gets, voxel for voxel
         all_four = np.zeros_like(painted)
         for s in wanted:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -81,15 +82,13 @@ class PropagateTask(PromptTask):
         """Slices that `sam2_ct_slice` returned, the newest of each; None if there are none."""
         here = self.key(request, "")
         wanted = first_item(request.get("object")) or first_item(request.get("label"))
+        found = [wanted] if wanted else self.services.results.labels(here.client, here.image)
         names: dict[str, int] = {}
         prompts: list[Mask] = []
-        for name in [wanted] if wanted else self.services.results.labels(here.client, here.image):
-            value = self.services.config.labels.get(str(name)) or _unused(
-                {**self.services.config.labels, **names}
-            )
-            masks = self._newest_slices(Key(here.client, here.image, str(name)), case, value)
+        for name, value in _values(map(str, found), self.services.config.labels).items():
+            masks = self._newest_slices(Key(here.client, here.image, name), case, value)
             if masks:
-                names[str(name)] = value
+                names[name] = value
                 prompts += masks
         if not prompts:
             return None
@@ -142,5 +141,14 @@ class PropagateTask(PromptTask):
         )
 
 
-def _unused(names: dict[str, int]) -> int:
-    return max(names.values(), default=0) + 1
+def _values(names: Iterable[str], configured: Mapping[str, int]) -> dict[str, int]:
+    """A value for each name: the configured one, else the lowest that is free.
+
+    OHIF shows no values but the configured ones; a single object of any name has the first.
+    """
+    names = list(names)
+    values = {name: configured[name] for name in names if name in configured}
+    for name in names:
+        if name not in values:
+            values[name] = next(v for v in count(1) if v not in values.values())
+    return {name: values[name] for name in names}

@@ -1,0 +1,58 @@
+"""Whom the server answers, on the command line that a person would type."""
+
+import subprocess
+import time
+
+import pytest
+import requests
+
+from tests.server.conftest import own_address
+from tools.orthanc import free_port
+from tools.serve import server_command, server_environment
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Starts a server with --host as given, or without; returns its port and log."""
+    processes = []
+
+    def start(host: str | None) -> tuple[int, str]:
+        port, log = free_port(), tmp_path / f"{host}.log"
+        command = server_command(str(tmp_path), port, {"model": "builtin"}, host or "")
+        if host is None:
+            at = command.index("--host")
+            del command[at : at + 2]
+        with log.open("w") as out:
+            processes.append(
+                subprocess.Popen(command, stdout=out, stderr=out, env=server_environment())
+            )
+        deadline = time.monotonic() + 120
+        while "Uvicorn running" not in log.read_text():
+            assert processes[-1].poll() is None, log.read_text()[-2000:]
+            assert time.monotonic() < deadline, log.read_text()[-2000:]
+            time.sleep(0.2)
+        return port, log.read_text()
+
+    yield start
+    for process in processes:
+        process.terminate()
+        process.wait(30)
+
+
+def status(address: str, port: int) -> int:
+    return requests.get(f"http://{address}:{port}/info/", timeout=30).status_code
+
+
+@pytest.mark.slow
+def test_this_machine_only_unless_told_otherwise(started):
+    port, log = started(None)
+    assert status("127.0.0.1", port) == 200
+    assert status(own_address(), port) == 403
+    assert "bound to" not in log
+
+
+@pytest.mark.slow
+def test_everybody_when_told_and_says_so(started):
+    port, log = started("0.0.0.0")
+    assert status(own_address(), port) == 200
+    assert "bound to 0.0.0.0: every machine that reaches it can read the studies" in log

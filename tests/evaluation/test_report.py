@@ -29,6 +29,7 @@ def result(sample, kind, key, dice):
         "scores": {name: dice for name in SCORES} | {"dice_salient": None},
         "empty": False,
         "slices": 12,
+        "device": "NVIDIA H100" if key.startswith("builtin") else None,
         "seconds": 0.5,
         "tracked": 9,
         "encoded": 24 if key == FIRST else 0,
@@ -69,8 +70,7 @@ def stored(tmp_path_factory):
         "zero_shot": False,
         "image_size": 128,
         "warnings": [],
-        "device": "cpu",
-        "threads": 1,
+        "device": "cpu (1 thread)",
         "processor": "any",
         "ray": None,
         "end_of_object": 0,
@@ -125,6 +125,8 @@ def test_it_says_which_checkpoint_and_that_it_is_not_zero_shot(report):
     assert "ab" * 32 in text
     assert "*not* zero-shot" in text
     assert "c0ffee" in text
+    # where the network ran, not where the command was typed
+    assert "pixels, on NVIDIA H100." in text
     assert "Not measured: checkpoint not fetched" in text
 
 

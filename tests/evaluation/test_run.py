@@ -128,6 +128,8 @@ def test_ray_gives_what_the_serial_run_gives(arguments, serial, tmp_path, capsys
         pytest.skip(f"Ray does not start here: {said}")
     assert code == 0
     assert scores(tmp_path / "results") == scores(serial)
+    devices = {r["device"] for r in ResultStore(tmp_path / "results").records()}
+    assert devices == {None, "cpu (1 thread)"}  # comparators need none
 
 
 def test_a_cluster_that_is_not_there_is_one_line(arguments, tmp_path, capsys):

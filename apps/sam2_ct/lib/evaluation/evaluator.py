@@ -137,6 +137,7 @@ class Evaluator:
             "slices": scene.grid.shape[dim],
             "shape": list(scene.grid.shape),
             "spacing": [round(s, 4) for s in spacing],
+            "device": trial.device,
             "seconds": round(seconds, 4),
             "components": clock.as_json(),
             "tracked": trial.tracked,
@@ -170,6 +171,14 @@ class Evaluator:
         self._inferers[name] = PseudoVideoInferer(loaded.predictor, loaded.sha256, self.bank, batch)
 
 
+def device_name(device: torch.device) -> str:
+    """A GPU's name, or the CPU and how many threads torch has there."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    count = torch.get_num_threads()
+    return f"{device.type} ({count} thread{'' if count == 1 else 's'})"
+
+
 def reason_of(error: Exception) -> str:
     """One line on an `UNMEASURABLE` error."""
     if isinstance(error, BadInput):
@@ -188,6 +197,7 @@ class _Trial:
     prompts: PromptSet | None = None
     tracked: int = 0
     encoded: int = 0
+    device: str | None = None
 
     def __post_init__(self) -> None:
         self.decided: list[str] = []
@@ -274,6 +284,7 @@ class _Trial:
         inferer = self.evaluator.inferer(self.configuration.model or self.evaluator.run_model)
         with self.clock.watching(inferer.predictor):
             found = inferer(image, prompts, settings)
+        self.device = device_name(inferer.predictor.device)
         self.tracked += sum(r.source != "prompt" for r in found.slices)
         self.encoded += found.encoded
         self.decided += [d for d in found.decided if d not in self.decided]

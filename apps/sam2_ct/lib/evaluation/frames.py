@@ -32,6 +32,7 @@ def as_frame(records: Iterable[Record]) -> pd.DataFrame:
             "key": r["configuration"],
             **{name: r["scores"][name] for name in SCORES},
             "empty": r["empty"],
+            "device": r["device"],
             "slices": r["slices"],
             "seconds": r["seconds"],
             "tracked": r["tracked"],

@@ -67,7 +67,7 @@ def write_report(folder: Path, out: Path, exclusions: frozenset[str] | None = No
         raise BadInput(f"cannot write to {out}: {error.strerror or error}") from error
 
     page = _Page()
-    page.add("# Evaluation", *_which_checkpoint(run), _how_much(run, frame))
+    page.add("# Evaluation", *_which_checkpoint(run, frame), _how_much(run, frame))
     page.add("## How to read it", _METRICS, _how_sure(frame))
     _tables(page, run, frame, out, "")
     _csv(frame.drop(columns=["components", "rounds"]), out / "samples.csv")
@@ -82,16 +82,17 @@ def write_report(folder: Path, out: Path, exclusions: frozenset[str] | None = No
             _tables(page, run, frame[keep], out, "_without_excluded")
     _figures(page, run, frame, out)
     _contact_sheets(page, store, run, frame, out)
-    page.add("## To repeat it", _repeat(run))
+    page.add("## To repeat it", _repeat(run, frame))
     path = out / "report.md"
     write_whole(path, lambda p: p.write_text(page.text(), encoding="utf-8"))
     return path
 
 
-def _which_checkpoint(run: Mapping) -> list[str]:
+def _which_checkpoint(run: Mapping, frame: pd.DataFrame) -> list[str]:
+    where = _devices(frame) or run["device"]
     lines = [
         f"Measured with checkpoint **{run['model']}** (SHA-256 `{run['checkpoint_sha256']}`), "
-        f"input {run['image_size']} × {run['image_size']} pixels, on {run['device']}."
+        f"input {run['image_size']} × {run['image_size']} pixels, on {where}."
     ]
     if not run["trained"]:
         lines.append(
@@ -205,21 +206,26 @@ def _contact_sheets(
         page.add("## Contact sheets: worst and median cases", *shown)
 
 
-def _repeat(run: Mapping) -> str:
+def _devices(frame: pd.DataFrame) -> str:
+    """Where the network ran: with Ray, not where the command was typed."""
+    return ", ".join(sorted(frame["device"].dropna().unique()))
+
+
+def _repeat(run: Mapping, frame: pd.DataFrame) -> str:
     lines = {
         "Checkpoint": f"{run['model']}, SHA-256 `{run['checkpoint_sha256']}`",
         "Split": f"{run['split_file']}, checksum `{run['split_checksum']}`, seed {run['seed']}, "
         f"{run['per_class']} a class",
         "Dataset": run["dataset"],
-        "Device": f"{run['device']}; {run['processor']}; {run['threads']} threads"
-        + (f"; Ray {run['ray']}" if run["ray"] else ""),
+        "Device": f"{_devices(frame) or run['device']}; command typed on {run['processor']}"
+        + (f", Ray {run['ray']}" if run["ray"] else ""),
         "Every option of every configuration": "`run.json` beside the results",
         "Settings rows leave out": ", ".join(f"{k}={v}" for k, v in run["base"].items()),
         "Versions": ", ".join(f"{k} {v}" for k, v in run["versions"].items()),
     }
     for part in run.get("earlier", []):
         text = ", ".join(f"{k} {v}" for k, v in part["versions"].items())
-        lines[f"Earlier part on {part['device']}, {part['threads']} threads"] = text
+        lines[f"Earlier part on {part['device']}"] = text
     warnings = [f"- Warning: {w}" for w in run["warnings"]]
     return "\n".join([*(f"- {k}: {v}" for k, v in lines.items()), *warnings])
 

@@ -17,7 +17,7 @@ from lib.errors import Unavailable
 from lib.evaluation import cluster
 from lib.evaluation import split as splits
 from lib.evaluation.configurations import Configuration, Method, Row
-from lib.evaluation.evaluator import UNMEASURABLE, Evaluator, Recipe, Result, reason_of
+from lib.evaluation.evaluator import UNMEASURABLE, Evaluator, Recipe, Result, device_name, reason_of
 from lib.evaluation.progress import RunProgress
 from lib.evaluation.split import Sample, Split
 from lib.evaluation.store import ResultStore
@@ -172,8 +172,7 @@ def describe(
         "zero_shot": model.name in CHECKPOINTS and model.name != BUILTIN,
         "image_size": model.image_size,
         "warnings": list(model.warnings),
-        "device": _device(model.device),
-        "threads": torch.get_num_threads(),
+        "device": device_name(model.device),
         "processor": f"{platform.machine()}, {os.cpu_count()} cores",
         "ray": job.ray,
         "end_of_object": job.base.end_of_object,
@@ -205,10 +204,6 @@ def temporal_cosine(embeddings: torch.Tensor) -> list[list[float]]:
     rows = embeddings.detach().float().cpu().flatten(1).numpy()
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     return [[round(float(v), 6) for v in row] for row in unit @ unit.T]
-
-
-def _device(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 def _versions() -> dict[str, str]:

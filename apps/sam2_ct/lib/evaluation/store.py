@@ -20,7 +20,7 @@ from lib.errors import BadInput
 Record = dict[str, object]
 
 #: What may differ between the parts of a run that was resumed, and is kept of each.
-_CIRCUMSTANCES = ("device", "processor", "threads", "ray", "versions")
+_CIRCUMSTANCES = ("device", "processor", "ray", "versions")
 
 #: What must be the same for results to stand in one folder.
 _IDENTITY = ("split_checksum", "model", "checkpoint_sha256", "end_of_object")

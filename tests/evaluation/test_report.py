@@ -11,7 +11,7 @@ from lib.evaluation.configurations import TABLES, rows_of
 from lib.evaluation.contact import worst_and_median
 from lib.evaluation.frames import SCORES
 from lib.evaluation.report import write_report
-from lib.evaluation.store import ResultStore
+from lib.evaluation.store import FORMAT, ResultStore
 
 CASES = {f"case_{n}/{kind}": kind for n in range(4) for kind in ("femur", "rib")}
 
@@ -55,6 +55,7 @@ def stored(tmp_path_factory):
         if k.startswith(("tiny", "small", "large", "base"))
     }
     run = {
+        "format": FORMAT,
         "split_checksum": "c0ffee",
         "split_file": "split.json",
         "seed": 3,

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from lib.errors import BadInput
-from lib.evaluation.store import ResultStore
+from lib.evaluation.store import FORMAT, ResultStore
 
 RUN = {
+    "format": FORMAT,
     "split_checksum": "abc",
     "model": "builtin",
     "checkpoint_sha256": "def",
@@ -80,6 +81,14 @@ def test_a_part_measured_elsewhere_is_remembered(store):
         store.close()
         store.begin({**RUN, "device": device})
     assert [part["device"] for part in store.run["earlier"]] == ["gpu"]
+
+
+@pytest.mark.parametrize("content", ['{"format": "sam2_ct results 1"}', "{}", "[]", "{"])
+def test_a_folder_of_another_version_is_refused(store, content):
+    store.close()
+    (store.folder / "run.json").write_text(content)
+    with pytest.raises(BadInput, match="holds no results"):
+        store.begin(RUN)
 
 
 def test_two_runs_do_not_write_at_once(store):

@@ -20,7 +20,7 @@ from lib.evaluation.configurations import Configuration, Method, Row
 from lib.evaluation.evaluator import UNMEASURABLE, Evaluator, Recipe, Result, device_name, reason_of
 from lib.evaluation.progress import RunProgress
 from lib.evaluation.split import Sample, Split
-from lib.evaluation.store import ResultStore
+from lib.evaluation.store import FORMAT, ResultStore
 from lib.models.build import LoadedModel
 from lib.models.download import fetch
 from lib.models.registry import BUILTIN, CHECKPOINTS, MODEL_DIR
@@ -156,7 +156,7 @@ def describe(
     """What `run.json` says: all that is needed to repeat the run."""
     model = job.loaded
     return {
-        "format": "sam2_ct results 1",
+        "format": FORMAT,
         "split_checksum": job.split.checksum,
         "split_file": job.split_file.name,
         "seed": job.split.seed,

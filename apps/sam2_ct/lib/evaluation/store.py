@@ -19,6 +19,9 @@ from lib.errors import BadInput
 
 Record = dict[str, object]
 
+#: Counts up when records or rows change so that older folders cannot be read.
+FORMAT = "sam2_ct results 2"
+
 #: What may differ between the parts of a run that was resumed, and is kept of each.
 _CIRCUMSTANCES = ("device", "processor", "ray", "versions")
 
@@ -41,14 +44,17 @@ class ResultStore:
         """The content of `run.json`.
 
         Raises:
-            BadInput: there is none.
+            BadInput: there is none, or it is another version's.
         """
         try:
-            return json.loads((self.folder / "run.json").read_text())
-        except (OSError, ValueError) as error:
+            run = json.loads((self.folder / "run.json").read_text())
+            if run["format"] != FORMAT:
+                raise ValueError(f"format {run['format']!r}, expected {FORMAT!r}")
+            return run
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise BadInput(
-                f"{self.folder} holds no results of `evaluate.py run`: its run.json is missing or "
-                f"damaged ({getattr(error, 'strerror', None) or error})"
+                f"{self.folder} holds no results of `evaluate.py run`: its run.json is missing, "
+                f"damaged or of another version ({getattr(error, 'strerror', None) or error})"
             ) from error
 
     def begin(self, run: Mapping[str, object]) -> None:

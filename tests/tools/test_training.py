@@ -7,8 +7,9 @@ import torch
 from tools.train_builtin import Trainer, write_phantom
 from tools.training.curriculum import CURRICULUM, Phase, learning_rate, phase_at, total_steps
 from tools.training.losses import frame_loss, iou
+from tools.training.network import build, run_sequence
 from tools.training.sequences import Sequences
-from tools.training.timeline import Memory, draw_timeline
+from tools.training.timeline import Memory, Timeline, draw_timeline
 
 TINY = (
     Phase("tiny", 3, (1e-4, 1e-4), batch=2, objects=2, tracked=1, slices=(8, 10), image_size=64),
@@ -113,3 +114,22 @@ def test_a_resumed_run_equals_an_unbroken_one(paths, tmp_path, one_thread):
     for key, value in unbroken.model.state_dict().items():
         assert torch.equal(value, second.model.state_dict()[key]), key
         assert torch.equal(unbroken.average[key], second.average[key]), key
+
+
+def test_history_of_its_own_takes_no_gradients_away(one_thread):
+    """It is run without gradients, under autocast; what is tracked after it must still teach all."""
+    timeline = Timeline(length=12, prompted=(0, 11), history=(3, 4), tracked=(5,), memory=Memory())
+    images = torch.randn(5, 1, 3, 64, 64)
+    masks = torch.zeros(5, 2, 1, 64, 64)
+    masks[..., 20:40, 20:40] = 1
+    taught = []
+    for rollout in (0.0, 1.0):
+        model, generator = build(64), torch.Generator().manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16):
+            _, tracked = run_sequence(
+                model, images, masks, timeline, "mask", generator, rollout=rollout
+            )
+        tracked[0].sum().backward()
+        taught.append({name for name, p in model.named_parameters() if p.grad is not None})
+    assert taught[0] == taught[1]
+    assert any(name.startswith("memory_attention") for name in taught[1])

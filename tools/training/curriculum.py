@@ -73,7 +73,7 @@ CURRICULUM: tuple[Phase, ...] = (
     replace(_LATE, name="cool", steps=200, lr=(2e-4, 1.24e-4)),
     replace(_LATE, name="doubt", steps=430, lr=(2e-4, 1e-5), mistaken=0.25),
     replace(_OWN, name="own history", steps=2070),
-    replace(_OWN, name="finer", steps=900, lr=(3e-4, 1e-5), masks=0.9, image_size=192),
+    replace(_OWN, name="finer", steps=1000, lr=(3e-4, 1e-5), masks=0.9, image_size=192),
 )
 
 

@@ -275,8 +275,7 @@ def run_sequence(
 
         return step
 
-    # What is only remembered is run without gradients, which cost more than they teach; after the
-    # rest, because autocast keeps the weights it casts and those cast here would have none.
+    # What is only remembered is run without gradients, which cost more than they teach.
     on_tracks = encode(images[first:])
     with torch.set_grad_enabled(prompt != "mask"):
         on_prompts = encode(images[:prompted])
@@ -295,7 +294,6 @@ def run_sequence(
             for k, frame in enumerate(timeline.history):
                 out = on_history(frame, slice(k * batch, (k + 1) * batch))
                 memory["non_cond_frame_outputs"][frame] = part(out, 0, batch)
-        torch.clear_autocast_cache()  # weights first cast here would get no gradients
     elif history:
         earlier = spoil_masks(
             masks[prompted:first].cpu(),

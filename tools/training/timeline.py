@@ -58,7 +58,6 @@ class Timeline:
         history: slices encoded from given masks.
         tracked: slices to run, in order.
         memory: what is remembered.
-        flip: the object is run from its other end.
     """
 
     length: int

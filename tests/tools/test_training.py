@@ -117,7 +117,7 @@ def test_a_resumed_run_equals_an_unbroken_one(paths, tmp_path, one_thread):
 
 
 def test_history_of_its_own_takes_no_gradients_away(one_thread):
-    """It is run without gradients, under autocast; what is tracked after it must still teach all."""
+    """It is run without gradients, under autocast; what is tracked after it still teaches all."""
     timeline = Timeline(length=12, prompted=(0, 11), history=(3, 4), tracked=(5,), memory=Memory())
     images = torch.randn(5, 1, 3, 64, 64)
     masks = torch.zeros(5, 2, 1, 64, 64)

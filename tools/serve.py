@@ -16,6 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 APP = ROOT / "apps" / "sam2_ct"
 LOOPBACK = "127.0.0.1"
 
+ModelName = Annotated[str, typer.Option(help="auto, builtin, tiny, small, base_plus, large")]
+LabelNames = Annotated[str, typer.Option(help="names of segments, like femur,tibia")]
+
 
 def server_command(
     studies: str, port: int, conf: dict[str, str], host: str = LOOPBACK
@@ -71,10 +74,8 @@ def answers(port: int) -> bool:
 def serve(
     studies: Annotated[Path, typer.Option(help="folder with NIfTI or NRRD volumes")],
     port: int = 8000,
-    model: Annotated[
-        str, typer.Option(help="auto, builtin, tiny, small, base_plus, large")
-    ] = "auto",
-    labels: Annotated[str, typer.Option(help="names of segments, like femur,tibia")] = "bone",
+    model: ModelName = "auto",
+    labels: LabelNames = "bone",
 ) -> None:
     """Serve a folder of volumes on this machine."""
     if not studies.is_dir():

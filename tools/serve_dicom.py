@@ -23,6 +23,8 @@ from tools.sample_ct import make_sample_ct
 from tools.sample_dicom import as_acquired, write_series
 from tools.serve import (
     LOOPBACK,
+    LabelNames,
+    ModelName,
     answers,
     check_free,
     run_server,
@@ -35,10 +37,8 @@ def serve_dicom(
     out: Annotated[Path, typer.Option(help="folder for Orthanc's data and the image cache")],
     dicomweb: Annotated[str, typer.Option(help="address of your own DICOMweb store")] = "",
     port: int = 8000,
-    model: Annotated[
-        str, typer.Option(help="auto, builtin, tiny, small, base_plus, large")
-    ] = "auto",
-    labels: Annotated[str, typer.Option(help="names of segments, like femur,tibia")] = "bone",
+    model: ModelName = "auto",
+    labels: LabelNames = "bone",
 ) -> None:
     """Serve a DICOMweb store on this machine, with OHIF."""
     check_free(port)

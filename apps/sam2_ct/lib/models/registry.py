@@ -12,7 +12,7 @@ MODEL_DIR = Path(__file__).resolve().parents[2] / "model"
 
 #: SHA-256 of model/sam2_ct_builtin.safetensors. Whoever trains a new one edits this line
 #: (`sha256sum` prints it; a test compares). None: not pinned, any content is taken.
-BUILTIN_SHA256: str | None = "12fef45e356fdb9fcd59e8cc1f4497fb3f32a8f5db4812c3d46f79adaa210708"
+BUILTIN_SHA256: str | None = "f2d5b2f87901243b33943dee4a100377f55cf89b6badcb55c997ac20c6c72d6f"
 
 BUILTIN = "builtin"
 

@@ -12,7 +12,8 @@ import requests
 
 from lib.errors import BadInput
 from lib.replay import replay
-from tests.server.viewers import read_nrrd
+from lib.serving.clients import COOKIE
+from tests.server.viewers import Ohif, read_nrrd
 
 SEGMENT = Path(__file__).parents[2] / "apps" / "sam2_ct" / "segment.py"
 
@@ -107,6 +108,22 @@ def test_undo_gives_the_previous_result(server, slicer, sample, painted):
     empty = requests.post(f"{server.url}/sam2_ct/undo", params=key, timeout=30)
     assert empty.status_code == 404
     assert "no result to undo" in empty.json()["detail"]
+
+
+def test_browsers_behind_one_address_are_told_apart(server):
+    one, other = (Ohif(server.url, {COOKIE: f"browser-{n}"}) for n in "12")
+    accepted = one.infer("sam2_ct_slice", "pelvis", foreground=[[30, 24, 12]], object="told apart")
+    assert accepted.status == 200, accepted.detail
+    key = {"image": "pelvis", "label": "told apart"}
+    listed = f"{server.url}/sam2_ct/results"
+    assert len(requests.get(listed, params=key, cookies=one.cookies, timeout=30).json()) == 1
+    assert requests.get(listed, params=key, cookies=other.cookies, timeout=30).json() == []
+    assert requests.get(listed, params=key, timeout=30).json() == []
+    mine = one.infer("sam2_ct_propagate", "pelvis", object="told apart", source="accepted")
+    assert mine.status == 200, mine.detail
+    theirs = other.infer("sam2_ct_propagate", "pelvis", object="told apart", source="accepted")
+    assert theirs.status == 422
+    assert "nothing to propagate" in theirs.detail
 
 
 def test_next_volume_is_our_order(server, slicer):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import nibabel as nib
@@ -119,9 +119,13 @@ class Slicer:
 
 @dataclass
 class Ohif:
-    """What OHIF's MONAI Label panel sends: no client, no session, `output=image`."""
+    """What OHIF's MONAI Label panel sends: no client, no session, `output=image`.
+
+    `cookies` are those its browser was given with the pages.
+    """
 
     url: str
+    cookies: dict[str, str] = field(default_factory=dict)
 
     def infer(self, model: str, image: str, output: str = "image", **params: object) -> Answer:
         params = {
@@ -136,6 +140,7 @@ class Ohif:
                 f"{self.url}/infer/{model}",
                 params={"image": image, "output": output},
                 files={"params": (None, json.dumps(params))},
+                cookies=self.cookies,
                 timeout=TIMEOUT,
             )
         )

@@ -31,6 +31,7 @@ from requests import ConnectionError, Timeout
 
 from lib.errors import BadInput, Cancelled, Unavailable
 from lib.models.hashing import sha256_of
+from lib.serving.clients import client_of
 from lib.serving.dicom_seg import to_dicom_seg
 from lib.serving.jobs import Job, JobBoard
 
@@ -81,7 +82,7 @@ def infer_endpoint(
             subject = await run_in_threadpool(
                 find_image, instance, image, session_id, file, background_tasks
             )
-            client = str(said.get("client_id") or (http.client.host if http.client else "local"))
+            client = client_of(http, str(said.get("client_id") or ""))
             job = Job(client, subject.key, model, device)
             if said.get("job"):
                 job.id = str(said["job"])[:64]

@@ -14,7 +14,7 @@ from monailabel.interfaces.exception import MONAILabelException
 from lib.serving.endpoint import infer_endpoint
 from lib.serving.guards import LoopbackOnly, UploadLimit
 from lib.serving.jobs import JobBoard
-from lib.serving.ohif import OhifAddress
+from lib.serving.ohif import OhifCookies
 from lib.serving.results import Results
 from lib.serving.routes import own_routes
 
@@ -60,7 +60,7 @@ def install(
     # application; without it, it is built anew, with ours, on the first request.
     app.middleware_stack = None
     app.add_middleware(UploadLimit, max_bytes=max_upload)
-    app.add_middleware(OhifAddress)
+    app.add_middleware(OhifCookies)
     if loopback_only:
         app.add_middleware(LoopbackOnly)
 

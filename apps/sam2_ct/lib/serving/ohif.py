@@ -1,20 +1,23 @@
-"""OHIF's MONAI Label panel finds the server that OHIF was loaded from."""
+"""Cookies for OHIF's pages: the address of this server for their panel, and a name."""
 
 from __future__ import annotations
 
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lib.serving import clients
 
 _COOKIE = "MONAILABEL_SERVER_URL"
 
 
-class OhifAddress:
-    """Gives OHIF's pages the cookie in which its panel keeps the server's address.
+class OhifCookies:
+    """Gives OHIF's pages the cookie in which its panel keeps the server's address, and a name.
 
-    Without one it asks port 8000, whatever port it came from; and browsers share the cookies of
-    all ports, so one of another server would be taken.
+    Without the address it asks port 8000, whatever port it came from; and browsers share the
+    cookies of all ports, so one of another server would be taken.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -24,7 +27,9 @@ class OhifAddress:
         """Pass a request on."""
         if scope["type"] != "http" or not scope["path"].startswith("/ohif"):
             return await self.app(scope, receive, send)
-        address = f"{scope['scheme']}://{Headers(scope=scope).get('host', '')}/"
+        asked = Headers(scope=scope)
+        address = f"{scope['scheme']}://{asked.get('host', '')}/"
+        named = clients.COOKIE in cookie_parser(asked.get("cookie", ""))
 
         async def with_cookie(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -32,6 +37,8 @@ class OhifAddress:
                 if headers.get("content-type", "").startswith("text/html"):
                     # the path is that of the cookie which OHIF itself would set
                     headers.append("set-cookie", f"{_COOKIE}={quote(address, safe='')}; Path=/ohif")
+                    if not named:
+                        headers.append("set-cookie", clients.new_cookie())
             await send(message)
 
         return await self.app(scope, receive, with_cookie)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi.responses import FileResponse
 from monailabel.config import settings as server_settings
 from monailabel.endpoints.user.auth import RBAC
 
 from lib.errors import BadInput
+from lib.serving.clients import client_of
 from lib.serving.jobs import Job, JobBoard
 from lib.serving.results import Entry, Key, Results
+
+Client = Annotated[str, Depends(client_of)]
 
 
 def own_routes(board: JobBoard, results: Results) -> APIRouter:
@@ -39,22 +44,20 @@ def own_routes(board: JobBoard, results: Results) -> APIRouter:
         return job.describe()
 
     @router.get("/results", summary="Results of an object, newest first")
-    def listed(image: str, label: str, client_id: str = "127.0.0.1") -> list[dict]:
-        return [_brief(results, e) for e in results.entries(Key(client_id, image, label))]
+    def listed(image: str, label: str, client: Client) -> list[dict]:
+        return [_brief(results, e) for e in results.entries(Key(client, image, label))]
 
     @router.get("/result", summary="The label map of the newest result, or of one further back")
-    def result(
-        image: str, label: str, client_id: str = "127.0.0.1", back: int = Query(0, ge=0)
-    ) -> FileResponse:
-        entries = results.entries(Key(client_id, image, label))
+    def result(image: str, label: str, client: Client, back: int = Query(0, ge=0)) -> FileResponse:
+        entries = results.entries(Key(client, image, label))
         if back >= len(entries):
             raise HTTPException(404, f"{label!r} has {len(entries)} results on this image")
         return _file(entries[back])
 
     @router.post("/undo", summary="Set the newest result aside; answers the one before it")
-    def undo(image: str, label: str, client_id: str = "127.0.0.1"):
+    def undo(image: str, label: str, client: Client):
         try:
-            before = results.undo(Key(client_id, image, label))
+            before = results.undo(Key(client, image, label))
         except BadInput as error:
             raise HTTPException(404, str(error)) from error
         return _file(before) if before else {"detail": f"{label!r} has no result any more"}

@@ -20,6 +20,7 @@ from lib.infers.masks import MaskTask
 from lib.infers.points import PointTask, SliceTask
 from lib.infers.propagate import PropagateTask
 from lib.serving.guards import host_asked_for, is_loopback
+from lib.serving.images import key_of_image
 from lib.serving.install import install
 from lib.serving.jobs import JobBoard
 from lib.serving.labels import submitted_label
@@ -64,7 +65,8 @@ class MyApp(MONAILabelApp):
 
     def infer(self, request: dict, datastore=None) -> dict:
         """Run a task; its confidence stays with the image, for the choice of the next one."""
-        request = {"image_key": request["image"], **request}  # batch inference sends none
+        image = request["image"]
+        request = {"image_key": key_of_image(self, image), **request, "image_id": image}
         result = super().infer(request, datastore)
         store = datastore or self.datastore()
         sure = (result.get("params") or {}).get("confidence")

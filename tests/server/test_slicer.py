@@ -194,6 +194,54 @@ class TestSmartEdit:
         assert Path(again.params["log"]).parent == Path(answer.params["log"]).parent
 
 
+class TestSessionThatIsSubmitted:
+    """Slicer turns a volume opened locally into an image of the datastore on the way."""
+
+    @pytest.fixture
+    def locally(self, server, slicer, sample, tmp_path) -> Path:
+        """A volume the datastore does not have yet; `upload` it as Slicer does."""
+        path = tmp_path / "opened.nii.gz"
+        shifted = sample.ct + np.int16(1)  # another volume than the datastore's
+        nib.save(nib.Nifti1Image(shifted, sample.affine), path)
+        slicer.open_session(path)
+        yield path
+        requests.delete(f"{server.url}/datastore/", params={"id": "opened"}, timeout=30)
+
+    @staticmethod
+    def upload(server, slicer, path: Path) -> None:
+        with path.open("rb") as file:
+            sent = requests.put(
+                f"{server.url}/datastore/",
+                params={"image": "opened"},
+                files={"file": (path.name, file)},
+                timeout=30,
+            )
+        assert sent.ok, sent.text
+        slicer.session = None
+
+    def test_accepted_slices_come_along(self, server, slicer, sample, bones, locally):
+        hip = sample.labels == bones["hip_left"]
+        k = int(np.argmax(hip.sum((0, 1))))
+        at = np.argwhere(hip[..., k])
+        roi = [int(r) for pair in zip(at.min(0), at.max(0), strict=True) for r in pair]
+        accepted = slicer.smart_edit("opened", [], model="sam2_ct_slice", roi=[*roi, k, k])
+        assert accepted.labels.any()
+        self.upload(server, slicer, locally)
+        answer = slicer.segmentation("opened")
+        assert answer.status == 200, answer.detail
+        np.testing.assert_array_equal(answer.labels[..., k], accepted.labels[..., k])
+
+    def test_corrections_go_on(self, server, slicer, sample, painted, locally):
+        first = slicer.scribbles("opened", painted, sample.affine, {"hip": 1}, "hip")
+        assert first.status == 200, first.detail
+        self.upload(server, slicer, locally)
+        more = first.labels.copy()
+        more[5:9, 5:9, 12] = 1
+        answer = slicer.scribbles("opened", more, sample.affine, {"hip": 1}, "hip")
+        wanted = sorted({*slices_of(painted), 12})
+        assert prompts_said(answer).endswith("slices " + ", ".join(map(str, wanted)))
+
+
 class TestPropagate:
     def test_from_accepted_slices(self, slicer, sample, bones):
         hip = sample.labels == bones["hip_left"]

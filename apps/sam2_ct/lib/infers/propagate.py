@@ -121,7 +121,7 @@ class PropagateTask(PromptTask):
     def _from_submitted(
         self, request: Request, case: Case
     ) -> tuple[np.ndarray, dict[str, int], None] | None:
-        found = self._submitted(str(request.get("image_key") or request["image"]))
+        found = self._submitted(str(request.get("image_id") or request["image"]))
         if found is None:
             return None
         path, names = found

@@ -9,20 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import re
-import shutil
-import tempfile
 from collections.abc import Callable, Container
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import File, Form, HTTPException, Request, UploadFile
 from fastapi.background import BackgroundTasks
 from fastapi.concurrency import run_in_threadpool
-from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.endpoints.infer import ResultType, send_response
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.exception import MONAILabelException
@@ -30,9 +23,9 @@ from monailabel.utils.others.generic import remove_file
 from requests import ConnectionError, Timeout
 
 from lib.errors import BadInput, Cancelled, Unavailable
-from lib.models.hashing import sha256_of
 from lib.serving.clients import client_of
 from lib.serving.dicom_seg import to_dicom_seg
+from lib.serving.images import find_image, keep_upload
 from lib.serving.jobs import Job, JobBoard
 
 logger = logging.getLogger(__name__)
@@ -46,17 +39,7 @@ _PARAMS = {
     *("client_id", "job", "save_label"),
     *("result_extension", "result_dtype", "result_compress", "restore_label_idx"),
 }
-_UID = re.compile(r"[0-9.]{3,64}")
-_SESSION = re.compile(r"[0-9a-f-]{8,64}")
 _LOOK_EVERY = 0.2  # seconds between looks whether the client is still there
-
-
-@dataclass(frozen=True)
-class Subject:
-    """The image of a request: what the engine opens, and what results are filed under."""
-
-    image: str
-    key: str
 
 
 def infer_endpoint(
@@ -83,7 +66,7 @@ def infer_endpoint(
                 find_image, instance, image, session_id, file, background_tasks
             )
             client = client_of(http, str(said.get("client_id") or ""))
-            job = Job(client, subject.key, model, device)
+            job = Job(client, subject.name, model, device)
             if said.get("job"):
                 job.id = str(said["job"])[:64]
             request = {
@@ -148,69 +131,6 @@ def read_params(text: str) -> dict[str, object]:
     if not isinstance(params, dict):
         raise BadInput("params must be a JSON object, like {}")
     return params
-
-
-def find_image(
-    instance: MONAILabelApp,
-    image: str,
-    session_id: str,
-    file: UploadFile | None,
-    background_tasks: BackgroundTasks,
-) -> Subject:
-    """The image a request is about: of a session, an upload, or the datastore; never a path.
-
-    Raises:
-        HTTPException: 404, there is no such image.
-    """
-    if session_id:
-        sessions = instance.sessions()
-        known = sessions.get_session(session_id) if _SESSION.fullmatch(session_id) else None
-        if known:
-            return Subject(known.image, _name_of(session_id, Path(known.image)))
-        if not image:
-            raise HTTPException(404, "the session has expired: load the volume again")
-    if file is not None:
-        path = keep_upload(file, background_tasks)
-        return Subject(path, f"upload-{Path(path).name}")
-    if not image:
-        raise HTTPException(422, "no image: name one of the datastore, or give a session")
-    if image not in instance.datastore().list_images() and not _new_series(instance, image):
-        raise HTTPException(404, f"there is no image {image!r} in the datastore")
-    return Subject(image, image)
-
-
-def _name_of(session_id: str, volume: Path) -> str:
-    """What results of a session are filed under: the bytes of its volume.
-
-    Slicer opens the session anew when it has expired; what was done in it is found again.
-    """
-    if not volume.is_file():  # a folder
-        return f"session-{session_id}"
-    return f"session-{_content(volume, volume.stat().st_mtime_ns)[:16]}"
-
-
-@lru_cache(maxsize=64)
-def _content(volume: Path, _changed: int) -> str:
-    return sha256_of(volume)
-
-
-def _new_series(instance: MONAILabelApp, image: str) -> bool:
-    """Whether a DICOMweb store has a series that the list, which is cached, does not show yet."""
-    datastore = instance.datastore()
-    if not isinstance(datastore, DICOMWebDatastore) or not _UID.fullmatch(image):
-        return False
-    return bool(datastore._client.search_for_series(search_filters={"SeriesInstanceUID": image}))
-
-
-def keep_upload(upload: UploadFile, background_tasks: BackgroundTasks) -> str:
-    """Copy an upload to a file of its kind; it goes when the answer is sent."""
-    ending = re.search(r"(\.nii|\.seg)?\.[A-Za-z0-9]{1,8}$", upload.filename or "")
-    with tempfile.NamedTemporaryFile(
-        prefix="sam2_ct_", suffix=ending[0] if ending else ".nii.gz", delete=False
-    ) as copy:
-        shutil.copyfileobj(upload.file, copy)
-    background_tasks.add_task(remove_file, copy.name)
-    return copy.name
 
 
 def as_answer(error: Exception) -> HTTPException:

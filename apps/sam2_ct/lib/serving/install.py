@@ -42,7 +42,7 @@ def install(
         max_upload: bytes.
         loopback_only: other machines are turned away.
     """
-    app.include_router(own_routes(board, results))
+    app.include_router(own_routes(instance, board, results))
     user = [Depends(RBAC(server_settings.MONAI_LABEL_AUTH_ROLE_USER))]
     app.add_api_route(
         "/infer/{model}",

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi.responses import FileResponse
 from monailabel.config import settings as server_settings
 from monailabel.endpoints.user.auth import RBAC
+from monailabel.interfaces.app import MONAILabelApp
 
 from lib.errors import BadInput
 from lib.serving.clients import client_of
+from lib.serving.images import key_of_image
 from lib.serving.jobs import Job, JobBoard
 from lib.serving.results import Entry, Key, Results
 
-Client = Annotated[str, Depends(client_of)]
 
-
-def own_routes(board: JobBoard, results: Results) -> APIRouter:
+def own_routes(instance: MONAILabelApp, board: JobBoard, results: Results) -> APIRouter:
     """A router over the jobs and the log of results."""
+
+    asker = Depends(client_of)
+
+    def key_of(image: str, label: str, client: str = asker) -> Key:
+        return Key(client, key_of_image(instance, image), label)
+
+    asked_for = Depends(key_of)
+
     router = APIRouter(
         prefix="/sam2_ct",
         tags=["SAM 2 CT"],
@@ -44,23 +50,23 @@ def own_routes(board: JobBoard, results: Results) -> APIRouter:
         return job.describe()
 
     @router.get("/results", summary="Results of an object, newest first")
-    def listed(image: str, label: str, client: Client) -> list[dict]:
-        return [_brief(results, e) for e in results.entries(Key(client, image, label))]
+    def listed(key: Key = asked_for) -> list[dict]:
+        return [_brief(results, e) for e in results.entries(key)]
 
     @router.get("/result", summary="The label map of the newest result, or of one further back")
-    def result(image: str, label: str, client: Client, back: int = Query(0, ge=0)) -> FileResponse:
-        entries = results.entries(Key(client, image, label))
+    def result(key: Key = asked_for, back: int = Query(0, ge=0)) -> FileResponse:
+        entries = results.entries(key)
         if back >= len(entries):
-            raise HTTPException(404, f"{label!r} has {len(entries)} results on this image")
+            raise HTTPException(404, f"{key.label!r} has {len(entries)} results on this image")
         return _file(entries[back])
 
     @router.post("/undo", summary="Set the newest result aside; answers the one before it")
-    def undo(image: str, label: str, client: Client):
+    def undo(key: Key = asked_for):
         try:
-            before = results.undo(Key(client, image, label))
+            before = results.undo(key)
         except BadInput as error:
             raise HTTPException(404, str(error)) from error
-        return _file(before) if before else {"detail": f"{label!r} has no result any more"}
+        return _file(before) if before else {"detail": f"{key.label!r} has no result any more"}
 
     return router
 

@@ -158,10 +158,19 @@ class TestScribbles:
         earlier = from_labelmap(drawn(), GRID, object_ids=[2])
         labels = drawn()
         labels[:, :, 50] = 0
-        found = from_scribbles(
-            scribbles(), labels, GRID, previous=drawn() == 2, earlier=earlier
-        ).prompts
-        assert [p.index for p in found.prompts] == [5, 30]
+        found = from_scribbles(scribbles(), labels, GRID, previous=drawn() == 2, earlier=earlier)
+        assert [p.index for p in found.prompts.prompts] == [5, 30]
+        assert not found.wiped
+
+    def test_a_tracked_slice_that_was_wiped_does_not_hold_the_object(self):
+        earlier = from_labelmap(drawn(), GRID, object_ids=[2])
+        filled = np.zeros(SHAPE, bool)
+        filled[20:30, 20:30, 5:51] = True
+        labels = filled * np.uint8(2)
+        labels[:, :, 40:43] = 0
+        found = from_scribbles(scribbles(), labels, GRID, previous=filled, earlier=earlier)
+        assert [p.index for p in found.prompts.prompts] == [5, 30, 50]
+        assert found.wiped == {40, 41, 42}
 
     def test_points_of_the_run_before_stay(self):
         click = Points(Axis.AXIAL, 30, 2, np.array([[25.0, 25.0]]), np.empty((0, 2)))

@@ -94,6 +94,23 @@ class TestScribbles:
         fresh = slicer.scribbles("pelvis", all_four, sample.affine, {"hip": 1}, "hip")
         np.testing.assert_array_equal(second.labels, fresh.labels)
 
+    def test_a_wiped_slice_stays_empty(self, slicer, sample, painted):
+        first = slicer.scribbles("pelvis", painted, sample.affine, {"hip": 1}, "hip")
+        k = next(k for k in slices_of(first.labels) if k not in slices_of(painted))
+        wiped = first.labels.copy()
+        wiped[..., k] = 0
+        second = slicer.scribbles("pelvis", wiped, sample.affine, {"hip": 1}, "hip")
+        assert second.status == 200, second.detail
+        assert f"left empty, since you wiped them: axial slices {k}" in second.params["decided"]
+        assert not second.labels[..., k].any()
+        third = slicer.scribbles("pelvis", second.labels, sample.affine, {"hip": 1}, "hip")
+        assert not third.labels[..., k].any()
+        again = third.labels.copy()  # until it is painted
+        again[20:24, 20:24, k] = 1
+        fourth = slicer.scribbles("pelvis", again, sample.affine, {"hip": 1}, "hip")
+        np.testing.assert_array_equal(fourth.labels[..., k], again[..., k])
+        assert len(fourth.params["decided"]) == len(first.params["decided"])
+
     @pytest.mark.parametrize("choice", ["all", "list"])
     def test_prompt_slices(self, slicer, sample, painted, choice):
         first, _, last = slices_of(painted)

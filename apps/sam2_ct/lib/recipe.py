@@ -25,8 +25,8 @@ class Recipe:
         settings: what to do with them.
         roi: first voxel and the one after the last, or None.
         each_slice_alone: prompted slices are segmented one by one, nothing is propagated.
-        taken: (X, Y, Z) bool, voxels of other segments: the result leaves them alone, and they are
-            kept out of the memory that tracks the object.
+        taken: (X, Y, Z) bool, voxels of other segments and slices the annotator wiped: the result
+            leaves them alone, and they are kept out of the memory that tracks the object.
         values: object ids and the values they get in the result; None: their own.
     """
 
@@ -79,7 +79,7 @@ def carry_out(
     """
     if recipe.taken is not None and recipe.taken.shape != case.source_grid.shape:
         raise BadInput(
-            f"the other segments have shape {recipe.taken.shape}, "
+            f"the voxels to leave alone have shape {recipe.taken.shape}, "
             f"the volume {case.source_grid.shape}: was the volume exchanged?"
         )
     if recipe.each_slice_alone:

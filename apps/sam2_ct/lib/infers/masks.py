@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferType
@@ -15,8 +15,22 @@ from lib.pipeline import Case
 from lib.prompts.types import PromptSet
 from lib.prompts.viewers import first_item, from_scribbles, selected_value
 from lib.recipe import Recipe
-from lib.serving.results import Entry
 from lib.transforms.load import load_labelmap
+
+
+@dataclass(frozen=True)
+class Before:
+    """The last run of a segment.
+
+    Attributes:
+        labels: (X, Y, Z) bool, what it gave.
+        prompts: what it was given, under today's label value.
+        taken: (X, Y, Z) bool, where the segment was not to be; None: nowhere.
+    """
+
+    labels: np.ndarray
+    prompts: PromptSet
+    taken: np.ndarray | None
 
 
 class MaskTask(PromptTask):
@@ -32,15 +46,25 @@ class MaskTask(PromptTask):
         labels, grid = self._painted(request, case)
         value = selected_value(request)
         name = str(first_item(request.get("selected_label_name")))
-        previous, earlier = self._before(request, name, value, labels.shape)
+        before = self._before(request, name, value, labels.shape)
         painted = labels == value
         axis = self.axis(request) or narrowest(
-            painted if previous is None else painted != previous, grid
+            painted if before is None else painted != before.labels, grid
         )
         marked = from_scribbles(
-            request, labels, grid, axis=axis, previous=previous, earlier=earlier
+            request,
+            labels,
+            grid,
+            axis=axis,
+            previous=None if before is None else before.labels,
+            earlier=None if before is None else before.prompts,
         )
+        dim = grid.dim_of(axis)
+        wiped = set(marked.wiped)
+        if before is not None and before.taken is not None:  # wiped in an earlier correction
+            wiped |= whole_slices(before.taken, dim) & whole_slices(~painted, dim)
         taken = (labels > 0) & ~painted
+        np.moveaxis(taken, dim, 0)[sorted(wiped)] = True
         recipe = Recipe(
             prompts=marked.prompts,
             settings=replace(settings, axis=axis),
@@ -48,13 +72,12 @@ class MaskTask(PromptTask):
             taken=taken if taken.any() else None,
             values={value: 1},
         )
-        slices = ", ".join(str(p.index) for p in marked.prompts.prompts)
-        return Order(
-            recipe,
-            label_names={name: 1},
-            label=name,
-            decided=(f"prompts of {name!r}: {axis.value} slices {slices}",),
-        )
+        slices = (p.index for p in marked.prompts.prompts)
+        decided = [f"prompts of {name!r}: {axis.value} slices {', '.join(map(str, slices))}"]
+        if wiped:
+            left = ", ".join(map(str, sorted(wiped)))
+            decided.append(f"left empty, since you wiped them: {axis.value} slices {left}")
+        return Order(recipe, label_names={name: 1}, label=name, decided=tuple(decided))
 
     def _painted(self, request: Request, case: Case) -> tuple[np.ndarray, Grid]:
         """The uploaded label map, checked against the volume; on exactly the volume's grid."""
@@ -72,17 +95,20 @@ class MaskTask(PromptTask):
 
     def _before(
         self, request: Request, name: str, value: int, shape: tuple[int, ...]
-    ) -> tuple[np.ndarray | None, PromptSet | None]:
-        """The last result of this segment, and its prompts under today's label value."""
-        last: Entry | None = self.services.results.last(self.key(request, name), self.name)
-        if last is None:
-            return None, None
-        previous = last.labels() > 0
-        if previous.shape != shape:
-            return None, None  # another volume under the same name
-        prompts = last.recipe().prompts
-        renamed = tuple(replace(p, object_id=value) for p in prompts.prompts)
-        return previous, PromptSet(prompts.grid, renamed)
+    ) -> Before | None:
+        """The last run of this segment; None if there was none, or on another volume."""
+        last = self.services.results.last(self.key(request, name), self.name)
+        if last is None or (labels := last.labels()).shape != shape:
+            return None
+        recipe = last.recipe()
+        renamed = tuple(replace(p, object_id=value) for p in recipe.prompts.prompts)
+        return Before(labels > 0, PromptSet(recipe.prompts.grid, renamed), recipe.taken)
+
+
+def whole_slices(mask: np.ndarray, dim: int) -> set[int]:
+    """Slices along `dim` on which an (X, Y, Z) mask is true throughout."""
+    others = tuple(d for d in range(3) if d != dim)
+    return set(np.flatnonzero(mask.all(others)).tolist())
 
 
 def narrowest(marked: np.ndarray, grid: Grid) -> Axis:

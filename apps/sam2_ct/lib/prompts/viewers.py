@@ -22,10 +22,17 @@ Request = Mapping[str, object]
 
 @dataclass(frozen=True)
 class Marked:
-    """The prompts of a request, and its region of interest on the same grid, if any."""
+    """What a request marks.
+
+    Attributes:
+        prompts: on the grid of the image.
+        roi: region of interest on the same grid, if any.
+        wiped: slices the last run had filled and the annotator emptied.
+    """
 
     prompts: PromptSet
     roi: Bounds | None = None
+    wiped: frozenset[int] = frozenset()
 
 
 def first_item(value: object) -> object:
@@ -115,7 +122,8 @@ def from_scribbles(
 
     - `all`: every non-empty one;
     - `changed`: those that differ from `previous`, together with the `earlier` prompts on the
-      others (a segment that was filled by the last run keeps what was drawn before it);
+      others (a segment that was filled by the last run keeps what was drawn before it). A prompt
+      that was emptied is withdrawn; any other slice that was is `wiped`: the object is not there;
     - `auto` (default): `changed` if there is a previous result, else `all`;
     - `3,40,77`: these.
 
@@ -138,6 +146,7 @@ def from_scribbles(
     if not masks:
         raise BadInput(f"the segment {name!r} is empty: paint it on at least one slice")
 
+    wiped: set[int] = set()
     choice = parse_prompt_slices(first_item(request.get("prompt_slices")))
     if choice == "auto":
         choice = "all" if previous is None else "changed"
@@ -150,6 +159,7 @@ def from_scribbles(
             )
         differs = changed_slices(labels == value, previous, dim)
         kept = earlier.select(value, axis) if earlier is not None else ()
+        wiped = differs - masks.keys() - {p.index for p in kept}
         prompts = [p for p in kept if p.index not in differs and p.index in masks]
         prompts += [m for n, m in masks.items() if n in differs]
         if not prompts:
@@ -161,7 +171,9 @@ def from_scribbles(
         if blank:
             raise BadInput(f"the segment {name!r} is empty on slice {blank[0]}: paint it there")
         prompts = [masks[n] for n in choice]
-    return Marked(PromptSet(grid, tuple(prompts)), region_of_interest(request, grid))
+    return Marked(
+        PromptSet(grid, tuple(prompts)), region_of_interest(request, grid), frozenset(wiped)
+    )
 
 
 def changed_slices(current: np.ndarray, previous: np.ndarray, dim: int) -> set[int]:

@@ -1,5 +1,7 @@
 """A dataset of two tiny cases, a network that sees objects, and a few quick configurations."""
 
+import shutil
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -45,6 +47,19 @@ def dataset(tmp_path_factory):
     write_case(root / "case_a", {**rods, "sacrum": (22, 22), "spleen": (16, 16)})
     write_case(root / "case_b", {**rods, "rib_right_7": (22, 22)}, radius=4, flip=True)
     return root
+
+
+@pytest.fixture
+def changed(dataset, tmp_path):
+    """(root, mask): a copy of the dataset, with one voxel more in one mask."""
+    root = tmp_path / "copy"
+    shutil.copytree(dataset, root)
+    mask = root / "case_a" / "segmentations" / "sacrum.nii.gz"
+    image = nib.load(mask)
+    voxels = np.asarray(image.dataobj).copy()
+    voxels[0, 0, 0] = 1
+    nib.save(nib.Nifti1Image(voxels, image.affine), mask)
+    return root, mask
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
 import pytest
 import torch
 
@@ -175,15 +173,9 @@ def test_the_same_split_again_is_fine_another_is_refused(dataset, split, capsys)
 
 
 def test_a_changed_mask_is_refused_before_anything_is_measured(
-    arguments, dataset, tmp_path, capsys
+    arguments, dataset, changed, tmp_path, capsys
 ):
-    root = tmp_path / "copy"
-    shutil.copytree(dataset, root)
-    mask = root / "case_a" / "segmentations" / "sacrum.nii.gz"
-    image = nib.load(mask)
-    voxels = np.asarray(image.dataobj).copy()
-    voxels[0, 0, 0] = 1
-    nib.save(nib.Nifti1Image(voxels, image.affine), mask)
+    root, mask = changed
     options = [root if a == dataset else a for a in arguments]
     assert run(*options, "-o", tmp_path / "results") == 2
     error = capsys.readouterr().err.strip()

@@ -43,6 +43,7 @@ PROMPTS = {"1": "middle", "2": "first-last", "3": "first-middle-last", "5": "uni
            "7": "uniform-7"}  # fmt: skip
 BOTH_WAYS = "forward-backward"
 AXES = {"3, one an axis": "middle", "9, three an axis": "first-middle-last"}
+MARKS = {"3 boxes": "boxes", "3 clicks": "clicks"}
 ENGINE = ("baseline", "is+sps")  # policies that are run with every number of prompts
 FILLED = ("interpolation", "interpolation + HU")
 COMPARED = ("3", "5", "7")
@@ -85,6 +86,8 @@ def measure(inferer: PseudoVideoInferer, thing: Object, group: str) -> Iterable[
         mask = segment(inferer, thing, strategy=strategy, propagation="three-axis",
                        axes=tuple(Axis))  # fmt: skip
         yield row("three-axis", count, mask)
+    for count, marks in MARKS.items():
+        yield row("is+sps", count, segment(inferer, thing, marks=marks, policy="is+sps"))
     spacing = thing.grid.spacing
     for count in COMPARED:
         at = positions(thing.truth.any((0, 1)), PROMPTS[count])
@@ -119,6 +122,7 @@ def report(data: pd.DataFrame, model: LoadedModel, seconds: float) -> str:
 
     budgets = [(method, count) for method in ENGINE for count in PROMPTS]
     budgets += [("three-axis", count) for count in AXES]
+    budgets += [("is+sps", count) for count in MARKS]
     objects = against_interpolation(data)
     compared = []
     for (group, count), of in objects.groupby(level=["group", "prompts"]):
@@ -135,7 +139,7 @@ def report(data: pd.DataFrame, model: LoadedModel, seconds: float) -> str:
         "## Memory policies, first–middle–last masks",
         markdown(["policy", *head], lines([(p, "3") for p in (*POLICIES, BOTH_WAYS)], "{0}")),
         "## Prompts",
-        markdown(["", *head], lines(budgets, "{0}, {1} prompts")),
+        markdown(["policy, painted slices", *head], lines(budgets, "{0}, {1}")),
         f"## Against filling between the same slices, objects of more than {ENOUGH} slices",
         markdown(["", "masks", "objects", *objects.columns,
                   *(f"{method} above both" for method in ENGINE)], compared),

@@ -116,7 +116,7 @@ class Trainer:
         images, masks = batch.images.to(self.device), batch.masks.to(self.device)
         timeline = batch.timeline
         with torch.autocast(self.device, torch.bfloat16, enabled=self.half), precision():
-            prompted, tracked = run_sequence(
+            prompted, tracked, clicked = run_sequence(
                 self.model,
                 images,
                 masks,
@@ -125,12 +125,18 @@ class Trainer:
                 generator,
                 phase.mistaken,
                 phase.rollout,
+                phase.clicked,
             )
         first = len(timeline.prompted) + len(timeline.history)
         loss, figures = frame_loss(tracked[0], tracked[1], tracked[3], masks[first:].flatten(0, 1))
         given = masks[: len(timeline.prompted)].flatten(0, 1)
         extra, shown = frame_loss(prompted[0], prompted[1], prompted[3], given)
         loss = loss + (0.2 if batch.prompt == "mask" else 1.0) * extra
+        if clicked is not None:
+            outputs, truth = clicked
+            extra, found = frame_loss(outputs[0], outputs[1], outputs[3], truth)
+            loss = loss + extra
+            figures["clicked_dice"] = found["dice"]
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._share_gradients()

@@ -126,10 +126,30 @@ def test_history_of_its_own_takes_no_gradients_away(one_thread):
     for rollout in (0.0, 1.0):
         model, generator = build(64), torch.Generator().manual_seed(0)
         with torch.autocast("cpu", torch.bfloat16):
-            _, tracked = run_sequence(
+            _, tracked, _ = run_sequence(
                 model, images, masks, timeline, "mask", generator, rollout=rollout
             )
         tracked[0].sum().backward()
         taught.append({name for name, p in model.named_parameters() if p.grad is not None})
     assert taught[0] == taught[1]
     assert any(name.startswith("memory_attention") for name in taught[1])
+
+
+def test_clicks_are_put_on_the_tracked_slices_that_hold_their_object(one_thread):
+    timeline = Timeline(length=12, prompted=(0, 11), history=(), tracked=(5, 6), memory=Memory())
+    images = torch.randn(4, 1, 3, 64, 64)
+    masks = torch.zeros(4, 2, 1, 64, 64)
+    masks[..., 20:40, 20:40] = 1
+    masks[3, 1] = 0  # the second object is not on the last slice
+    model, generator = build(64), torch.Generator().manual_seed(0)
+    assert run_sequence(model, images, masks, timeline, "mask", generator)[2] is None
+    _, tracked, (found, truth) = run_sequence(
+        model, images, masks, timeline, "mask", generator, clicked=True
+    )
+    assert len(tracked[0]) == 4
+    assert len(found[0]) == len(truth) == 3
+    assert truth.flatten(1).any(dim=1).all()
+    found[0].sum().backward()
+    assert model.sam_prompt_encoder.point_embeddings[1].weight.grad is not None or any(
+        e.weight.grad is not None for e in model.sam_prompt_encoder.point_embeddings[2:]
+    )

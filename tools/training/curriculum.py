@@ -23,6 +23,7 @@ class Phase:
         easy: chance that history and prompts lie next to the tracked slices.
         mistaken: chance that the remembered masks of an object are those of a neighbour.
         rollout: chance that history is tracked by the network itself, mistakes included.
+        clicked: the tracked slices are prompted with clicks and boxes, too, each on its own.
         image_size: side of the square input, pixels.
     """
 
@@ -39,6 +40,7 @@ class Phase:
     easy: float = 0.0
     mistaken: float = 0.0
     rollout: float = 0.0
+    clicked: bool = False
     image_size: int = 128
 
 
@@ -54,6 +56,7 @@ _LATE = Phase(
     masks=0.88,
 )
 _OWN = replace(_LATE, prompts=(0.1, 0.2, 0.5, 0.2), mistaken=0.2, rollout=0.5)
+_FINER = replace(_OWN, lr=(3e-4, 1e-5), image_size=192)
 
 CURRICULUM: tuple[Phase, ...] = (
     Phase(
@@ -73,7 +76,9 @@ CURRICULUM: tuple[Phase, ...] = (
     replace(_LATE, name="cool", steps=200, lr=(2e-4, 1.24e-4)),
     replace(_LATE, name="doubt", steps=430, lr=(2e-4, 1e-5), mistaken=0.25),
     replace(_OWN, name="own history", steps=2070),
-    replace(_OWN, name="finer", steps=1000, lr=(3e-4, 1e-5), masks=0.9, image_size=192),
+    replace(_FINER, name="finer", steps=1000, masks=0.9),
+    replace(_OWN, name="clicks", steps=1500, clicked=True),
+    replace(_FINER, name="finer clicks", steps=1000, clicked=True),
 )
 
 

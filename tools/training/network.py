@@ -229,7 +229,8 @@ def run_sequence(
     generator: torch.Generator,
     mistaken: float = 0.0,
     rollout: float = 0.0,
-) -> tuple[Decoded, Decoded]:
+    clicked: bool = False,
+) -> tuple[Decoded, Decoded, tuple[Decoded, torch.Tensor] | None]:
     """Runs a batch of sequences through `track_step`.
 
     Args:
@@ -241,10 +242,13 @@ def run_sequence(
         generator: draws history masks and clicks.
         mistaken: see `spoil_masks`.
         rollout: chance that history is what the network tracks, not what `spoil_masks` makes.
+        clicked: the tracked frames are also prompted with clicks or boxes, each on its own. They
+            are encoded already, so this costs little and teaches what rare prompts do not.
 
     Returns:
         The decoder's outputs (mask logits (N, M, S/4, S/4), IoU (N, M), tokens, object score
-        (N, 1)) of the prompted frames and of the tracked frames, frame by frame.
+        (N, 1)) of the prompted frames and of the tracked frames, frame by frame; and of the
+        clicked ones that hold their object, with their masks (N, 1, S, S), if there are any.
     """
     batch = masks.shape[1]
     model.memory = timeline.memory
@@ -260,7 +264,12 @@ def run_sequence(
         features = [f.repeat_interleave(objects, dim=1) for f in features]
         positions = [p.repeat_interleave(objects, dim=1) for p in positions]
 
-        def step(number: int, rows: slice = slice(None), **prompts) -> Frame:
+        def step(
+            number: int,
+            rows: slice | torch.Tensor = slice(None),
+            remember: bool = True,
+            **prompts: object,
+        ) -> Frame:
             return model.track_step(
                 frame_idx=number,
                 is_init_cond_frame=bool(prompts),
@@ -271,6 +280,7 @@ def run_sequence(
                 mask_inputs=prompts.get("masks"),
                 output_dict=memory,
                 num_frames=timeline.length,
+                run_mem_encoder=remember,
             )
 
         return step
@@ -310,4 +320,13 @@ def run_sequence(
         out = on_tracks(frame, slice(k * batch, (k + 1) * batch))
         memory["non_cond_frame_outputs"][frame] = part(out, 0, batch)
         of_tracked.append(model.decoded)
-    return of_prompted, tuple(torch.cat(v) for v in zip(*of_tracked, strict=True))
+    of_tracked = tuple(torch.cat(v) for v in zip(*of_tracked, strict=True))
+    truth = masks[first:].flatten(0, 1)
+    there = truth.flatten(1).any(dim=1).nonzero()[:, 0]
+    if not clicked or len(there) == 0:
+        return of_prompted, of_tracked, None
+    kind = "points" if float(torch.rand((), generator=generator)) < 0.5 else "box"
+    points = simulate_prompt(kind, truth[there].cpu(), generator)
+    points = {k: v.to(images.device) for k, v in points.items()}
+    on_tracks(0, there, remember=False, points=points)
+    return of_prompted, of_tracked, (model.decoded, truth[there])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).parents[2] / "apps" / "sam2_ct"))
 
 from lib.geometry import Axis, Grid
-from lib.prompts.simulated import mask_prompts
+from lib.prompts.simulated import box_prompts, mask_prompts, point_prompts
 from lib.prompts.types import PromptSet
 from lib.propagation.inferer import Propagation, PropagationSettings, PseudoVideoInferer
 from lib.propagation.policy import parse_policy
@@ -23,6 +23,7 @@ from tools.phantoms.generate import generate
 
 UNSEEN = 10_000_000  # seeds from here on are never trained on
 FEWEST_SLICES = 7  # the paper's: more than six
+MARKS = {"masks": mask_prompts, "boxes": box_prompts, "clicks": point_prompts}
 
 
 @dataclass(frozen=True)
@@ -96,16 +97,17 @@ def segment(
     thing: Object,
     *,
     strategy: str = "first-middle-last",
+    marks: str = "masks",
     policy: str = "baseline",
     propagation: str = "single",
     axes: tuple[Axis, ...] = (Axis.AXIAL,),
     window: str = "bone",
 ) -> NDArray[np.bool_]:
-    """The engine's (X, Y, Z) mask from masks on the slices that ``strategy`` names."""
+    """The engine's (X, Y, Z) mask from ``marks`` on the slices that ``strategy`` names."""
     image = PRESETS[window].apply(thing.hu)
     prompts: list = []
     for axis in axes:
-        prompts += mask_prompts(thing.truth, thing.grid, strategy, axis).prompts
+        prompts += MARKS[marks](thing.truth, thing.grid, strategy, axis).prompts
     settings = PropagationSettings(
         policy=parse_policy(policy), propagation=Propagation.parse(propagation), axis=axes[0]
     )

@@ -12,8 +12,9 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +29,15 @@ from tools.phantoms.generate import generate
 from tools.training.curriculum import CURRICULUM, Phase, learning_rate, phase_at, total_steps
 from tools.training.export import export
 from tools.training.losses import frame_loss
-from tools.training.network import build, full_precision_attention, run_sequence
+from tools.training.network import build, full_precision_attention, run_clicks, run_sequence
 from tools.training.sequences import Batch, Sequences
 
 SEED = 20260323
 EMA = 0.998
 # The temporal rows start near zero beside a positional code of about one, and would stay unread.
 ROW_PACE = 30.0
+# What learns from clicks where nothing else is taught.
+CLICKED = ("sam_mask_decoder", "sam_prompt_encoder")
 
 
 def write_phantom(seed: int, folder: Path) -> Path:
@@ -92,10 +95,11 @@ class Trainer:
         """Averages gradients over the processes; each has seen its own part of the batch."""
         if not dist.is_initialized():
             return
-        for parameter in self.model.parameters():
+        learning = [p for p in self.model.parameters() if p.requires_grad]
+        for parameter in learning:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        gradients = [p.grad for p in self.model.parameters()]
+        gradients = [p.grad for p in learning]
         flat = torch.cat([g.flatten() for g in gradients])
         dist.all_reduce(flat)
         flat /= dist.get_world_size()
@@ -111,32 +115,9 @@ class Trainer:
         rate = learning_rate(self.step, self.curriculum)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["pace"]
-        precision = full_precision_attention if self.device == "cpu" else nullcontext
-        generator = torch.Generator().manual_seed(self.seed + self.step)
-        images, masks = batch.images.to(self.device), batch.masks.to(self.device)
-        timeline = batch.timeline
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.half), precision():
-            prompted, tracked, clicked = run_sequence(
-                self.model,
-                images,
-                masks,
-                timeline,
-                batch.prompt,
-                generator,
-                phase.mistaken,
-                phase.rollout,
-                phase.clicked,
-            )
-        first = len(timeline.prompted) + len(timeline.history)
-        loss, figures = frame_loss(tracked[0], tracked[1], tracked[3], masks[first:].flatten(0, 1))
-        given = masks[: len(timeline.prompted)].flatten(0, 1)
-        extra, shown = frame_loss(prompted[0], prompted[1], prompted[3], given)
-        loss = loss + (0.2 if batch.prompt == "mask" else 1.0) * extra
-        if clicked is not None:
-            outputs, truth = clicked
-            extra, found = frame_loss(outputs[0], outputs[1], outputs[3], truth)
-            loss = loss + extra
-            figures["clicked_dice"] = found["dice"]
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(not phase.alone or name.startswith(CLICKED))
+        loss, figures = self._loss(batch, phase)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._share_gradients()
@@ -157,10 +138,49 @@ class Trainer:
             "lr": rate,
             "norm": float(norm),
             "prompt": batch.prompt,
-            "policy": timeline.memory.kind,
-            "prompt_dice": shown["dice"],
+            "policy": batch.timeline.memory.kind,
             **figures,
         }
+
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
+        attention = full_precision_attention if self.device == "cpu" else nullcontext
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.half), attention():
+            yield
+
+    def _loss(self, batch: Batch, phase: Phase) -> tuple[torch.Tensor, dict[str, float]]:
+        """The loss of a batch, and figures for the log."""
+        generator = torch.Generator().manual_seed(self.seed + self.step)
+        images, masks = batch.images.to(self.device), batch.masks.to(self.device)
+        if phase.alone:
+            with self._precision():
+                clicked = run_clicks(self.model, images[:5], masks[:5], generator)
+            loss, found = frame_loss(*clicked)
+            return loss, found
+        timeline = batch.timeline
+        with self._precision():
+            prompted, tracked, clicked = run_sequence(
+                self.model,
+                images,
+                masks,
+                timeline,
+                batch.prompt,
+                generator,
+                phase.mistaken,
+                phase.rollout,
+                phase.clicked,
+            )
+        first = len(timeline.prompted) + len(timeline.history)
+        loss, figures = frame_loss(tracked, masks[first:].flatten(0, 1))
+        given = masks[: len(timeline.prompted)].flatten(0, 1)
+        extra, shown = frame_loss(prompted, given)
+        loss = loss + (0.2 if batch.prompt == "mask" else 1.0) * extra
+        figures["prompt_dice"] = shown["dice"]
+        if clicked is not None:
+            extra, found = frame_loss(*clicked)
+            loss = loss + extra
+            figures["clicked_dice"] = found["dice"]
+        return loss, figures
 
     def save(self, path: Path) -> None:
         """Writes everything needed to go on."""

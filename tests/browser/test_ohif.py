@@ -65,9 +65,10 @@ def two_voxels_of_a_bone(phantom, page) -> list[np.ndarray]:
 
 def newest_result(server, phantom) -> tuple[np.ndarray, np.ndarray]:
     """What the server answered last: label map, and (4, 4) voxel index to LPS mm."""
-    answer = requests.get(
-        f"{server.url}/sam2_ct/result", params={"image": phantom.uid, "label": "bone"}, timeout=30
-    )
+    client = server.jobs()[0]["client"]
+    assert client.startswith("browser-"), "OHIF's requests came without the cookie"
+    asked = {"image": phantom.uid, "label": "bone", "client_id": client}
+    answer = requests.get(f"{server.url}/sam2_ct/result", params=asked, timeout=30)
     assert answer.ok, answer.text
     labels, header = read_nrrd(answer.content)
     to_lps = np.eye(4)

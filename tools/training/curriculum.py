@@ -24,6 +24,7 @@ class Phase:
         mistaken: chance that the remembered masks of an object are those of a neighbour.
         rollout: chance that history is tracked by the network itself, mistakes included.
         clicked: the tracked slices are prompted with clicks and boxes, too, each on its own.
+        alone: clicks and boxes are all that is taught, to decoder and prompt encoder.
         image_size: side of the square input, pixels.
     """
 
@@ -41,6 +42,7 @@ class Phase:
     mistaken: float = 0.0
     rollout: float = 0.0
     clicked: bool = False
+    alone: bool = False
     image_size: int = 128
 
 
@@ -77,8 +79,10 @@ CURRICULUM: tuple[Phase, ...] = (
     replace(_LATE, name="doubt", steps=430, lr=(2e-4, 1e-5), mistaken=0.25),
     replace(_OWN, name="own history", steps=2070),
     replace(_FINER, name="finer", steps=1000, masks=0.9),
-    replace(_OWN, name="clicks", steps=1500, clicked=True),
-    replace(_FINER, name="finer clicks", steps=1000, clicked=True),
+    replace(_OWN, name="clicked", steps=500, clicked=True),
+    replace(_OWN, name="clicks alone", steps=1700, lr=(1e-3, 5e-4), alone=True),
+    replace(_OWN, name="together", steps=900, clicked=True),
+    replace(_FINER, name="finer together", steps=750, clicked=True),
 )
 
 

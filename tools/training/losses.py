@@ -29,7 +29,7 @@ def iou(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def frame_loss(
-    logits: torch.Tensor, ious: torch.Tensor, scores: torch.Tensor, target: torch.Tensor
+    decoded: tuple[torch.Tensor, ...], target: torch.Tensor
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """The loss of decoded frames.
 
@@ -37,14 +37,14 @@ def frame_loss(
     among them costs little. Frames without the object teach the object score only.
 
     Args:
-        logits: (N, M, S/4, S/4) mask logits.
-        ious: (N, M) predicted IoU.
-        scores: (N, 1) object score logits.
+        decoded: the decoder's outputs: mask logits (N, M, S/4, S/4), predicted IoU (N, M), tokens,
+            object score logits (N, 1).
         target: (N, 1, S, S) true masks.
 
     Returns:
         The loss and figures for the log.
     """
+    logits, ious, _, scores = decoded
     full = F.interpolate(logits.float(), target.shape[-2:], mode="bilinear", align_corners=False)
     there = target.flatten(1).any(dim=1)
     each = mask_losses(full, target)

@@ -207,6 +207,9 @@ def simulate_prompt(
     return {"point_coords": torch.stack(coords), "point_labels": torch.stack(labels)}
 
 
+Decoded = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+
+
 def part(out: Frame, k: int, batch: int) -> Frame:
     """The ``k``-th frame of an output that ran several frames as one batch."""
     rows = slice(k * batch, (k + 1) * batch)
@@ -217,7 +220,80 @@ def part(out: Frame, k: int, batch: int) -> Frame:
     }
 
 
-Decoded = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+def encode_frames(
+    model: TrainableSAM2, images: torch.Tensor, batch: int, memory: dict, length: int
+) -> Callable[..., Frame]:
+    """Encodes (F, G, 3, S, S) frames as one batch; returns a function that runs some of them.
+
+    Its rows are the F · ``batch`` objects of the frames, frame by frame; ``memory`` is the output
+    dictionary of `track_step` and ``length`` its number of frames.
+    """
+    encoded = model.forward_image(images.flatten(0, 1))
+    _, features, positions, sizes = model._prepare_backbone_features(encoded)
+    objects = batch // images.shape[1]
+    features = [f.repeat_interleave(objects, dim=1) for f in features]
+    positions = [p.repeat_interleave(objects, dim=1) for p in positions]
+
+    def step(
+        number: int,
+        rows: slice | torch.Tensor = slice(None),
+        remember: bool = True,
+        **prompts: object,
+    ) -> Frame:
+        return model.track_step(
+            frame_idx=number,
+            is_init_cond_frame=bool(prompts),
+            current_vision_feats=[f[:, rows] for f in features],
+            current_vision_pos_embeds=[p[:, rows] for p in positions],
+            feat_sizes=sizes,
+            point_inputs=prompts.get("points"),
+            mask_inputs=prompts.get("masks"),
+            output_dict=memory,
+            num_frames=length,
+            run_mem_encoder=remember,
+        )
+
+    return step
+
+
+def click(
+    model: TrainableSAM2,
+    step: Callable[..., Frame],
+    masks: torch.Tensor,
+    generator: torch.Generator,
+    most: int | None = None,
+) -> tuple[Decoded, torch.Tensor] | None:
+    """Prompts encoded frames with clicks or boxes, each frame on its own.
+
+    Args:
+        model: the network.
+        step: of `encode_frames`.
+        masks: (F, B, 1, S, S) of the same frames.
+        generator: draws what is clicked where.
+        most: take so many at random.
+
+    Returns:
+        The decoder's outputs where the object is, and its masks (N, 1, S, S); None if nowhere.
+    """
+    truth = masks.flatten(0, 1)
+    there = truth.flatten(1).any(dim=1).nonzero()[:, 0]
+    there = there[torch.randperm(len(there), generator=generator)[:most].to(there.device)]
+    if len(there) == 0:
+        return None
+    kind = "points" if float(torch.rand((), generator=generator)) < 0.5 else "box"
+    points = simulate_prompt(kind, truth[there].cpu(), generator)
+    points = {k: v.to(masks.device) for k, v in points.items()}
+    step(0, there, remember=False, points=points)
+    return model.decoded, truth[there]
+
+
+def run_clicks(
+    model: TrainableSAM2, images: torch.Tensor, masks: torch.Tensor, generator: torch.Generator
+) -> tuple[Decoded, torch.Tensor] | None:
+    """Clicks and boxes on frames (F, G, 3, S, S) that are encoded without gradients (`click`)."""
+    with torch.no_grad():
+        step = encode_frames(model, images, masks.shape[1], {}, 1)
+    return click(model, step, masks, generator, most=24)
 
 
 def run_sequence(
@@ -257,33 +333,7 @@ def run_sequence(
     memory: dict[str, dict[int, Frame]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
 
     def encode(part_of_images: torch.Tensor) -> Callable[..., Frame]:
-        """Encodes frames as one batch; returns a function that runs some of them."""
-        encoded = model.forward_image(part_of_images.flatten(0, 1))
-        _, features, positions, sizes = model._prepare_backbone_features(encoded)
-        objects = batch // images.shape[1]
-        features = [f.repeat_interleave(objects, dim=1) for f in features]
-        positions = [p.repeat_interleave(objects, dim=1) for p in positions]
-
-        def step(
-            number: int,
-            rows: slice | torch.Tensor = slice(None),
-            remember: bool = True,
-            **prompts: object,
-        ) -> Frame:
-            return model.track_step(
-                frame_idx=number,
-                is_init_cond_frame=bool(prompts),
-                current_vision_feats=[f[:, rows] for f in features],
-                current_vision_pos_embeds=[p[:, rows] for p in positions],
-                feat_sizes=sizes,
-                point_inputs=prompts.get("points"),
-                mask_inputs=prompts.get("masks"),
-                output_dict=memory,
-                num_frames=timeline.length,
-                run_mem_encoder=remember,
-            )
-
-        return step
+        return encode_frames(model, part_of_images, batch, memory, timeline.length)
 
     # What is only remembered is run without gradients, which cost more than they teach.
     on_tracks = encode(images[first:])
@@ -321,12 +371,5 @@ def run_sequence(
         memory["non_cond_frame_outputs"][frame] = part(out, 0, batch)
         of_tracked.append(model.decoded)
     of_tracked = tuple(torch.cat(v) for v in zip(*of_tracked, strict=True))
-    truth = masks[first:].flatten(0, 1)
-    there = truth.flatten(1).any(dim=1).nonzero()[:, 0]
-    if not clicked or len(there) == 0:
-        return of_prompted, of_tracked, None
-    kind = "points" if float(torch.rand((), generator=generator)) < 0.5 else "box"
-    points = simulate_prompt(kind, truth[there].cpu(), generator)
-    points = {k: v.to(images.device) for k, v in points.items()}
-    on_tracks(0, there, remember=False, points=points)
-    return of_prompted, of_tracked, (model.decoded, truth[there])
+    clicks = click(model, on_tracks, masks[first:], generator) if clicked else None
+    return of_prompted, of_tracked, clicks

@@ -81,8 +81,8 @@ CURRICULUM: tuple[Phase, ...] = (
     replace(_FINER, name="finer", steps=1000, masks=0.9),
     replace(_OWN, name="clicked", steps=500, clicked=True),
     replace(_OWN, name="clicks alone", steps=1700, lr=(1e-3, 5e-4), alone=True),
-    replace(_OWN, name="together", steps=900, clicked=True),
-    replace(_FINER, name="finer together", steps=750, clicked=True),
+    replace(_OWN, name="together", steps=700, clicked=True),
+    replace(_FINER, name="finer together", steps=650, clicked=True),
 )
 
 

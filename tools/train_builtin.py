@@ -29,7 +29,8 @@ from tools.phantoms.generate import generate
 from tools.training.curriculum import CURRICULUM, Phase, learning_rate, phase_at, total_steps
 from tools.training.export import export
 from tools.training.losses import frame_loss
-from tools.training.network import build, full_precision_attention, run_clicks, run_sequence
+from tools.training.network import build, full_precision_attention
+from tools.training.run import run_clicks, run_sequence
 from tools.training.sequences import Batch, Sequences
 
 SEED = 20260323

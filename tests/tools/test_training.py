@@ -9,7 +9,8 @@ import torch
 from tools.train_builtin import CLICKED, Trainer, write_phantom
 from tools.training.curriculum import CURRICULUM, Phase, learning_rate, phase_at, total_steps
 from tools.training.losses import frame_loss, iou
-from tools.training.network import build, run_sequence
+from tools.training.network import build
+from tools.training.run import run_sequence
 from tools.training.sequences import Sequences
 from tools.training.timeline import Memory, Timeline, draw_timeline
 

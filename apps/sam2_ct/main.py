@@ -9,6 +9,7 @@ from pathlib import Path
 from monailabel.app import app as fastapi_app
 from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.strategy import Strategy
 
@@ -24,6 +25,7 @@ from lib.serving.images import key_of_image
 from lib.serving.install import install
 from lib.serving.jobs import JobBoard
 from lib.serving.labels import submitted_label
+from lib.serving.patience import limit_patience
 from lib.serving.results import Results
 
 logger = logging.getLogger(__name__)
@@ -43,6 +45,13 @@ class MyApp(MONAILabelApp):
             description="Bones in CT from a few marked slices, zero-shot, with SAM 2",
             labels=list(self.config.labels),  # OHIF fails on anything but a list here
         )
+
+    def init_remote_datastore(self) -> Datastore:
+        """A DICOMweb store, which is not waited for long."""
+        store = super().init_remote_datastore()
+        if isinstance(store, DICOMWebDatastore):
+            limit_patience(store._client)
+        return store
 
     def init_infers(self) -> dict[str, InferTask]:
         """The models of the viewers' lists."""

@@ -12,7 +12,7 @@ MODEL_DIR = Path(__file__).resolve().parents[2] / "model"
 
 #: SHA-256 of model/sam2_ct_builtin.safetensors. Whoever trains a new one edits this line
 #: (`sha256sum` prints it; a test compares). None: not pinned, any content is taken.
-BUILTIN_SHA256: str | None = "f2d5b2f87901243b33943dee4a100377f55cf89b6badcb55c997ac20c6c72d6f"
+BUILTIN_SHA256: str | None = "b79785e912a59517ab652cf4f98a0117f1391a67200ca10d13339b659229c432"
 
 BUILTIN = "builtin"
 

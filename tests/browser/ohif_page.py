@@ -134,6 +134,10 @@ class OhifPage:
                 step = -step
         raise WebDriverException(f"the wheel does not lead to {point}")
 
+    def show(self, viewport: int, point: np.ndarray) -> None:
+        """Have a viewport show the plane through a point (LPS mm), without the wheel."""
+        self.cornerstone("viewport.jumpToWorld(given); viewport.render()", viewport, point.tolist())
+
     def _distance(self, viewport: int, point: np.ndarray) -> float:
         seen, normal = self.seen_plane(viewport)
         return float((point - seen) @ normal)

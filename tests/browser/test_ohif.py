@@ -39,6 +39,7 @@ def test_click_on_two_slices_then_propagate(page, browser_server, phantom, build
     labels, to_lps = newest_result(browser_server, phantom)
     assert labels.any((0, 1)).sum() >= 2
     for viewport in (AXIAL, SAGITTAL, CORONAL):
+        page.show(viewport, point)  # the last one clicked on, which is in the bone
         page.until(lambda viewport=viewport: is_shown(page, viewport, labels, to_lps))
     page.save(build_folder / "ohif.png")
 

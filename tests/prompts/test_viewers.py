@@ -171,6 +171,29 @@ class TestScribbles:
         found = from_scribbles(scribbles(), labels, GRID, previous=filled, earlier=earlier)
         assert [p.index for p in found.prompts.prompts] == [5, 30, 50]
         assert found.wiped == {40, 41, 42}
+        labels[20:30, 20:30, 41] = 2  # painted again; what was wiped before stays so
+        again = from_scribbles(
+            scribbles(), labels, GRID, previous=labels == 2, earlier=earlier, wiped={40, 41, 42}
+        )
+        assert again.wiped == {40, 42}
+
+    @pytest.mark.parametrize("choice", ["auto", "changed"])
+    def test_a_segment_begun_anew_is_no_correction_of_the_last_result(self, choice):
+        earlier = from_labelmap(drawn(), GRID, object_ids=[2])
+        filled = np.zeros(SHAPE, bool)
+        filled[20:30, 20:30, 5:51] = True
+        labels = drawn()  # the same slices, in an empty segment
+        labels[25:30, 20:30, 40] = 2  # and one more
+        found = from_scribbles(
+            scribbles(prompt_slices=choice),
+            labels,
+            GRID,
+            previous=filled,
+            earlier=earlier,
+            wiped={8},
+        )
+        assert [p.index for p in found.prompts.prompts] == [5, 30, 40, 50]
+        assert not found.wiped
 
     def test_points_of_the_run_before_stay(self):
         click = Points(Axis.AXIAL, 30, 2, np.array([[25.0, 25.0]]), np.empty((0, 2)))

@@ -94,6 +94,12 @@ class TestScribbles:
         fresh = slicer.scribbles("pelvis", all_four, sample.affine, {"hip": 1}, "hip")
         np.testing.assert_array_equal(second.labels, fresh.labels)
 
+    def test_beginning_anew(self, slicer, sample, painted):
+        """The same annotator, another day: the log still has what was done then."""
+        first = slicer.scribbles("pelvis", painted, sample.affine, {"hip": 1}, "hip")
+        again = slicer.scribbles("pelvis", painted, sample.affine, {"hip": 1}, "hip")
+        np.testing.assert_array_equal(again.labels, first.labels)
+
     def test_a_wiped_slice_stays_empty(self, slicer, sample, painted):
         first = slicer.scribbles("pelvis", painted, sample.affine, {"hip": 1}, "hip")
         k = next(k for k in slices_of(first.labels) if k not in slices_of(painted))

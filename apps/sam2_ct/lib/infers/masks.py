@@ -32,6 +32,13 @@ class Before:
     prompts: PromptSet
     taken: np.ndarray | None
 
+    def wiped(self, dim: int) -> set[int]:
+        """Slices along `dim` on which the segment was not to be at all."""
+        if self.taken is None:
+            return set()
+        others = tuple(d for d in range(3) if d != dim)
+        return set(np.flatnonzero(self.taken.all(others)).tolist())
+
 
 class MaskTask(PromptTask):
     """The selected segment's painted slices, through the volume; other segments are left alone."""
@@ -58,13 +65,11 @@ class MaskTask(PromptTask):
             axis=axis,
             previous=None if before is None else before.labels,
             earlier=None if before is None else before.prompts,
+            wiped=frozenset() if before is None else before.wiped(grid.dim_of(axis)),
         )
-        dim = grid.dim_of(axis)
-        wiped = set(marked.wiped)
-        if before is not None and before.taken is not None:  # wiped in an earlier correction
-            wiped |= whole_slices(before.taken, dim) & whole_slices(~painted, dim)
+        wiped = sorted(marked.wiped)
         taken = (labels > 0) & ~painted
-        np.moveaxis(taken, dim, 0)[sorted(wiped)] = True
+        np.moveaxis(taken, grid.dim_of(axis), 0)[wiped] = True
         recipe = Recipe(
             prompts=marked.prompts,
             settings=replace(settings, axis=axis),
@@ -75,7 +80,7 @@ class MaskTask(PromptTask):
         slices = (p.index for p in marked.prompts.prompts)
         decided = [f"prompts of {name!r}: {axis.value} slices {', '.join(map(str, slices))}"]
         if wiped:
-            left = ", ".join(map(str, sorted(wiped)))
+            left = ", ".join(map(str, wiped))
             decided.append(f"left empty, since you wiped them: {axis.value} slices {left}")
         return Order(recipe, label_names={name: 1}, label=name, decided=tuple(decided))
 
@@ -103,12 +108,6 @@ class MaskTask(PromptTask):
         recipe = last.recipe()
         renamed = tuple(replace(p, object_id=value) for p in recipe.prompts.prompts)
         return Before(labels > 0, PromptSet(recipe.prompts.grid, renamed), recipe.taken)
-
-
-def whole_slices(mask: np.ndarray, dim: int) -> set[int]:
-    """Slices along `dim` on which an (X, Y, Z) mask is true throughout."""
-    others = tuple(d for d in range(3) if d != dim)
-    return set(np.flatnonzero(mask.all(others)).tolist())
 
 
 def narrowest(marked: np.ndarray, grid: Grid) -> Axis:

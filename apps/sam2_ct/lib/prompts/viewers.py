@@ -6,7 +6,7 @@ All voxel indices are those of the image file, in the order of its array.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,7 @@ class Marked:
     Attributes:
         prompts: on the grid of the image.
         roi: region of interest on the same grid, if any.
-        wiped: slices the last run had filled and the annotator emptied.
+        wiped: slices that runs had filled and the annotator emptied.
     """
 
     prompts: PromptSet
@@ -115,6 +115,7 @@ def from_scribbles(
     axis: Axis | None = None,
     previous: np.ndarray | None = None,
     earlier: PromptSet | None = None,
+    wiped: Set[int] = frozenset(),
 ) -> Marked:
     """Painted slices of a Scribbles request, of the selected segment.
 
@@ -124,7 +125,8 @@ def from_scribbles(
     - `changed`: those that differ from `previous`, together with the `earlier` prompts on the
       others (a segment that was filled by the last run keeps what was drawn before it). A prompt
       that was emptied is withdrawn; any other slice that was is `wiped`: the object is not there;
-    - `auto` (default): `changed` if there is a previous result, else `all`;
+    - `auto` (default): `changed` if the segment is the previous result, corrected; `all` if there
+      is none, or if no tracked slice is as it was: then the annotator began anew;
     - `3,40,77`: these.
 
     Args:
@@ -134,6 +136,7 @@ def from_scribbles(
         axis: the direction of the slices; by default the third dimension of the file.
         previous: (X, Y, Z) bool, what the last run returned for this segment.
         earlier: the prompts of that run, on the same grid.
+        wiped: slices that were wiped before that run.
 
     Raises:
         BadInput: malformed, or nothing that counts is painted.
@@ -146,20 +149,26 @@ def from_scribbles(
     if not masks:
         raise BadInput(f"the segment {name!r} is empty: paint it on at least one slice")
 
-    wiped: set[int] = set()
-    choice = parse_prompt_slices(first_item(request.get("prompt_slices")))
-    if choice == "auto":
-        choice = "all" if previous is None else "changed"
-    if choice == "changed":
-        if previous is None:
-            raise BadInput("no earlier result to compare with: set prompt_slices to all or auto")
+    kept = earlier.select(value, axis) if earlier is not None else ()
+    differs: set[int] = set()
+    afresh = previous is None
+    if previous is not None:
         if previous.shape != labels.shape:
             raise BadInput(
                 f"the earlier result has shape {previous.shape}, the label map {labels.shape}"
             )
         differs = changed_slices(labels == value, previous, dim)
-        kept = earlier.select(value, axis) if earlier is not None else ()
-        wiped = differs - masks.keys() - {p.index for p in kept}
+        tracked = filled_slices(previous, dim) - {p.index for p in kept}
+        afresh = bool(tracked) and tracked <= differs
+    choice = parse_prompt_slices(first_item(request.get("prompt_slices")))
+    if choice == "auto":
+        choice = "all" if afresh else "changed"
+    empty: Set[int] = frozenset()
+    if choice == "changed":
+        if previous is None:
+            raise BadInput("no earlier result to compare with: set prompt_slices to all or auto")
+        if not afresh:
+            empty = (differs - {p.index for p in kept} | wiped) - masks.keys()
         prompts = [p for p in kept if p.index not in differs and p.index in masks]
         prompts += [m for n, m in masks.items() if n in differs]
         if not prompts:
@@ -172,14 +181,19 @@ def from_scribbles(
             raise BadInput(f"the segment {name!r} is empty on slice {blank[0]}: paint it there")
         prompts = [masks[n] for n in choice]
     return Marked(
-        PromptSet(grid, tuple(prompts)), region_of_interest(request, grid), frozenset(wiped)
+        PromptSet(grid, tuple(prompts)), region_of_interest(request, grid), frozenset(empty)
     )
 
 
 def changed_slices(current: np.ndarray, previous: np.ndarray, dim: int) -> set[int]:
     """Slices along `dim` on which two (X, Y, Z) masks differ."""
+    return filled_slices(current != (previous != 0), dim)
+
+
+def filled_slices(mask: np.ndarray, dim: int) -> set[int]:
+    """Slices along `dim` on which an (X, Y, Z) mask is not empty."""
     others = tuple(d for d in range(3) if d != dim)
-    return {int(n) for n in np.flatnonzero((current != (previous != 0)).any(others))}
+    return set(np.flatnonzero(mask.any(others)).tolist())
 
 
 def parse_prompt_slices(value: object) -> str | list[int]:

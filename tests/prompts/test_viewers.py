@@ -177,6 +177,14 @@ class TestScribbles:
         )
         assert again.wiped == {40, 42}
 
+    def test_wiped_slices_are_forgotten_with_the_last_of_the_tracked_ones(self):
+        earlier = from_labelmap(drawn(), GRID, object_ids=[2])
+        found = from_scribbles(
+            scribbles(), drawn(), GRID, previous=drawn() == 2, earlier=earlier, wiped={8, 40}
+        )
+        assert [p.index for p in found.prompts.prompts] == [5, 30, 50]
+        assert not found.wiped
+
     @pytest.mark.parametrize("choice", ["auto", "changed"])
     def test_a_segment_begun_anew_is_no_correction_of_the_last_result(self, choice):
         earlier = from_labelmap(drawn(), GRID, object_ids=[2])

@@ -150,8 +150,7 @@ def from_scribbles(
         raise BadInput(f"the segment {name!r} is empty: paint it on at least one slice")
 
     kept = earlier.select(value, axis) if earlier is not None else ()
-    differs: set[int] = set()
-    afresh = previous is None
+    differs, tracked = set(), set()
     if previous is not None:
         if previous.shape != labels.shape:
             raise BadInput(
@@ -159,15 +158,15 @@ def from_scribbles(
             )
         differs = changed_slices(labels == value, previous, dim)
         tracked = filled_slices(previous, dim) - {p.index for p in kept}
-        afresh = bool(tracked) and tracked <= differs
+    untouched = tracked - differs  # without any, this is not that result any more
     choice = parse_prompt_slices(first_item(request.get("prompt_slices")))
     if choice == "auto":
-        choice = "all" if afresh else "changed"
+        choice = "all" if previous is None or (tracked and not untouched) else "changed"
     empty: Set[int] = frozenset()
     if choice == "changed":
         if previous is None:
             raise BadInput("no earlier result to compare with: set prompt_slices to all or auto")
-        if not afresh:
+        if untouched:
             empty = (differs - {p.index for p in kept} | wiped) - masks.keys()
         prompts = [p for p in kept if p.index not in differs and p.index in masks]
         prompts += [m for n, m in masks.items() if n in differs]

@@ -100,6 +100,24 @@ class TestScribbles:
         again = slicer.scribbles("pelvis", painted, sample.affine, {"hip": 1}, "hip")
         np.testing.assert_array_equal(again.labels, first.labels)
 
+    def test_beginning_anew_a_segment_that_is_thin_in_another_plane(self, slicer, sample):
+        plate = np.zeros(sample.labels.shape, np.uint8)
+        plate[20:40, 20:24, 2:22] = 1  # 20 axial slices, 4 coronal ones
+        slicer.scribbles("pelvis", plate, sample.affine, {"p": 1}, "p", axis="axial")
+        anew = np.zeros_like(plate)
+        anew[..., 5:20:7] = plate[..., 5:20:7]
+        answer = slicer.scribbles("pelvis", anew, sample.affine, {"p": 1}, "p")
+        assert prompts_said(answer) == "prompts of 'p': axial slices 5, 12, 19"
+
+    def test_update_again_stays_on_its_axis(self, slicer, sample, bones):
+        hip = sample.labels == bones["hip_left"]
+        j = int(np.argmax(hip.sum((0, 2))))
+        labels = np.zeros(hip.shape, np.uint8)
+        labels[:, j] = hip[:, j]
+        first = slicer.scribbles("pelvis", labels, sample.affine, {"hip": 1}, "hip")
+        again = slicer.scribbles("pelvis", first.labels, sample.affine, {"hip": 1}, "hip")
+        assert prompts_said(again) == f"prompts of 'hip': coronal slices {j}"
+
     def test_a_wiped_slice_stays_empty(self, slicer, sample, painted):
         first = slicer.scribbles("pelvis", painted, sample.affine, {"hip": 1}, "hip")
         k = next(k for k in slices_of(first.labels) if k not in slices_of(painted))

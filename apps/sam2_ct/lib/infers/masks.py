@@ -55,9 +55,7 @@ class MaskTask(PromptTask):
         name = str(first_item(request.get("selected_label_name")))
         before = self._before(request, name, value, labels.shape)
         painted = labels == value
-        axis = self.axis(request) or narrowest(
-            painted if before is None else painted != before.labels, grid
-        )
+        axis = self.axis(request) or stacked_along(painted, before, grid)
         marked = from_scribbles(
             request,
             labels,
@@ -110,9 +108,20 @@ class MaskTask(PromptTask):
         return Before(labels > 0, PromptSet(recipe.prompts.grid, renamed), recipe.taken)
 
 
-def narrowest(marked: np.ndarray, grid: Grid) -> Axis:
-    """The axis along which the fewest slices are marked; the file's third one if they are even."""
+def stacked_along(painted: np.ndarray, before: Before | None, grid: Grid) -> Axis:
+    """The axis whose slices the annotator painted: a few in an empty segment, or on a result."""
+    if before is None:
+        return narrowest(grid, painted)
+    changed = painted != before.labels
+    if not changed.any():
+        return before.prompts.prompts[0].axis
+    return narrowest(grid, painted, changed)
+
+
+def narrowest(grid: Grid, *marked: np.ndarray) -> Axis:
+    """The axis along which one of some masks marks the fewest slices; if even, the file's third."""
     counts = {
-        dim: int(marked.any(tuple(d for d in range(3) if d != dim)).sum()) for dim in (2, 1, 0)
+        dim: min(int(m.any(tuple(d for d in range(3) if d != dim)).sum()) for m in marked)
+        for dim in (2, 1, 0)
     }
     return grid.axis_of(min(counts, key=counts.get))

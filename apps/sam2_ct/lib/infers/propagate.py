@@ -59,7 +59,7 @@ class PropagateTask(PromptTask):
                 "or submit a label with a few painted slices"
             )
         labels, names, axis = painted
-        axis = self.axis(request) or axis or narrowest(labels > 0, case.source_grid)
+        axis = self.axis(request) or axis or narrowest(case.source_grid, labels > 0)
         choice = parse_prompt_slices(first_item(request.get("prompt_slices")))
         slices = choice if isinstance(choice, list) else None
         prompts = from_labelmap(labels, case.source_grid, axis, slices)

@@ -34,6 +34,15 @@ def test_info_tells_slicer_which_panel(slicer):
 
 
 class TestScribbles:
+    @pytest.fixture
+    def coronal(self, sample, bones) -> tuple[int, np.ndarray]:
+        """The hip's largest coronal slice, and a label map of it alone."""
+        hip = sample.labels == bones["hip_left"]
+        j = int(np.argmax(hip.sum((0, 2))))
+        labels = np.zeros(hip.shape, np.uint8)
+        labels[:, j] = hip[:, j]
+        return j, labels
+
     def test_result_is_the_segment_on_the_volumes_grid(self, slicer, sample, painted):
         answer = slicer.scribbles("pelvis", painted, sample.affine, {"hip": 1}, "hip")
         assert answer.status == 200, answer.detail
@@ -109,11 +118,8 @@ class TestScribbles:
         answer = slicer.scribbles("pelvis", anew, sample.affine, {"p": 1}, "p")
         assert prompts_said(answer) == "prompts of 'p': axial slices 5, 12, 19"
 
-    def test_update_again_stays_on_its_axis(self, slicer, sample, bones):
-        hip = sample.labels == bones["hip_left"]
-        j = int(np.argmax(hip.sum((0, 2))))
-        labels = np.zeros(hip.shape, np.uint8)
-        labels[:, j] = hip[:, j]
+    def test_update_again_stays_on_its_axis(self, slicer, sample, coronal):
+        j, labels = coronal
         first = slicer.scribbles("pelvis", labels, sample.affine, {"hip": 1}, "hip")
         again = slicer.scribbles("pelvis", first.labels, sample.affine, {"hip": 1}, "hip")
         assert prompts_said(again) == f"prompts of 'hip': coronal slices {j}"
@@ -145,11 +151,8 @@ class TestScribbles:
         wanted = self.text(painted) if choice == "all" else f"{first}, {last}"
         assert prompts_said(answer).endswith(f"slices {wanted}")
 
-    def test_painting_another_plane(self, slicer, sample, bones):
-        hip = sample.labels == bones["hip_left"]
-        j = int(np.argmax(hip.sum((0, 2))))
-        labels = np.zeros(hip.shape, np.uint8)
-        labels[:, j] = hip[:, j]
+    def test_painting_another_plane(self, slicer, sample, coronal):
+        j, labels = coronal
         answer = slicer.scribbles("pelvis", labels, sample.affine, {"hip": 1}, "hip")
         assert prompts_said(answer) == f"prompts of 'hip': coronal slices {j}"
 

@@ -13,7 +13,7 @@ from lib.geometry import Axis, Grid
 from lib.infers.base import Order, PromptTask, Request
 from lib.pipeline import Case
 from lib.prompts.types import PromptSet
-from lib.prompts.viewers import first_item, from_scribbles, selected_value
+from lib.prompts.viewers import filled_slices, first_item, from_scribbles, selected_value
 from lib.recipe import Recipe
 from lib.transforms.load import load_labelmap
 
@@ -36,8 +36,7 @@ class Before:
         """Slices along `dim` on which the segment was not to be at all."""
         if self.taken is None:
             return set()
-        others = tuple(d for d in range(3) if d != dim)
-        return set(np.flatnonzero(self.taken.all(others)).tolist())
+        return set(range(self.taken.shape[dim])) - filled_slices(~self.taken, dim)
 
 
 class MaskTask(PromptTask):
@@ -120,8 +119,5 @@ def stacked_along(painted: np.ndarray, before: Before | None, grid: Grid) -> Axi
 
 def narrowest(grid: Grid, *marked: np.ndarray) -> Axis:
     """The axis along which one of some masks marks the fewest slices; if even, the file's third."""
-    counts = {
-        dim: min(int(m.any(tuple(d for d in range(3) if d != dim)).sum()) for m in marked)
-        for dim in (2, 1, 0)
-    }
+    counts = {dim: min(len(filled_slices(m, dim)) for m in marked) for dim in (2, 1, 0)}
     return grid.axis_of(min(counts, key=counts.get))

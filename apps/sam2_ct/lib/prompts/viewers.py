@@ -150,6 +150,7 @@ def from_scribbles(
         raise BadInput(f"the segment {name!r} is empty: paint it on at least one slice")
 
     kept = earlier.select(value, axis) if earlier is not None else ()
+    given = {p.index for p in kept}
     differs, tracked = set(), set()
     if previous is not None:
         if previous.shape != labels.shape:
@@ -157,7 +158,7 @@ def from_scribbles(
                 f"the earlier result has shape {previous.shape}, the label map {labels.shape}"
             )
         differs = changed_slices(labels == value, previous, dim)
-        tracked = filled_slices(previous, dim) - {p.index for p in kept}
+        tracked = filled_slices(previous, dim) - given
     untouched = tracked - differs  # without any, this is not that result any more
     choice = parse_prompt_slices(first_item(request.get("prompt_slices")))
     if choice == "auto":
@@ -167,7 +168,7 @@ def from_scribbles(
         if previous is None:
             raise BadInput("no earlier result to compare with: set prompt_slices to all or auto")
         if untouched:
-            empty = (differs - {p.index for p in kept} | wiped) - masks.keys()
+            empty = (differs - given | wiped) - masks.keys()
         prompts = [p for p in kept if p.index not in differs and p.index in masks]
         prompts += [m for n, m in masks.items() if n in differs]
         if not prompts:

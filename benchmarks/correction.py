@@ -32,8 +32,9 @@ from lib.models.build import (
 from lib.models.registry import resolve
 from lib.prompts.types import Mask, PromptSet
 from lib.propagation.features import FeatureBank
-from lib.propagation.inferer import PropagationSettings, PseudoVideoInferer
+from lib.propagation.inferer import PseudoVideoInferer
 from lib.propagation.policy import parse_policy
+from lib.propagation.settings import PropagationSettings
 from lib.propagation.video import PseudoVideo
 from tests.propagation.test_stock_identity import stock_state
 

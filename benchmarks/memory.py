@@ -32,8 +32,9 @@ def measure(slices: int, side: int, cache_mb: float, policy: str) -> dict[str, f
     from lib.models.registry import BUILTIN, resolve
     from lib.prompts.types import Mask, PromptSet
     from lib.propagation.features import FeatureBank
-    from lib.propagation.inferer import PropagationSettings, PseudoVideoInferer
+    from lib.propagation.inferer import PseudoVideoInferer
     from lib.propagation.policy import parse_policy
+    from lib.propagation.settings import PropagationSettings
 
     torch.set_num_threads(1)
     predictor = build_network(read_config(resolve(BUILTIN)), seed=1)

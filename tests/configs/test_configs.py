@@ -6,7 +6,7 @@ from lib.configs.settings import Settings
 from lib.configs.tasks import TaskConfig
 from lib.errors import BadInput
 from lib.geometry import Axis
-from lib.propagation.inferer import Propagation
+from lib.propagation.settings import Propagation
 
 
 @pytest.mark.parametrize(

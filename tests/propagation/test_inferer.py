@@ -10,14 +10,10 @@ from lib.geometry import Axis, Grid
 from lib.prompts.types import Mask, Points, PromptSet
 from lib.propagation.features import FeatureBank, SliceEncoder
 from lib.propagation.fusion import ABSENT, forward_share
-from lib.propagation.inferer import (
-    PAINTED,
-    Propagation,
-    PropagationSettings,
-    PseudoVideoInferer,
-)
+from lib.propagation.inferer import PAINTED, PseudoVideoInferer
 from lib.propagation.policy import PRESETS
 from lib.propagation.seeding import cross_axis_masks
+from lib.propagation.settings import Propagation, PropagationSettings
 from lib.propagation.tracking import ObjectPass, condition
 from lib.propagation.video import PseudoVideo
 from tests.propagation.conftest import SLICES, disc

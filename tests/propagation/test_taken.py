@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lib.propagation.inferer import Propagation, PropagationSettings, PseudoVideoInferer
+from lib.propagation.inferer import PseudoVideoInferer
+from lib.propagation.settings import Propagation, PropagationSettings
 
 SETTINGS = PropagationSettings(end_of_object=0)
 

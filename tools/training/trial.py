@@ -16,8 +16,9 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "apps" / "sam2_ct"))
 from lib.geometry import Axis, Grid
 from lib.prompts.simulated import box_prompts, mask_prompts, point_prompts
 from lib.prompts.types import PromptSet
-from lib.propagation.inferer import Propagation, PropagationSettings, PseudoVideoInferer
+from lib.propagation.inferer import PseudoVideoInferer
 from lib.propagation.policy import parse_policy
+from lib.propagation.settings import Propagation, PropagationSettings
 from lib.transforms.window import PRESETS
 from tools.phantoms.generate import generate
 

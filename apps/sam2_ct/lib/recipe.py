@@ -13,7 +13,8 @@ from lib.geometry import Axis, Bounds
 from lib.pipeline import Case, Outcome, Pipeline
 from lib.prompts.record import Record, from_record, pack, to_record, unpack
 from lib.prompts.types import PromptSet
-from lib.propagation.inferer import Progress, Propagation
+from lib.propagation.inferer import Progress
+from lib.propagation.settings import Propagation
 
 
 @dataclass(frozen=True)

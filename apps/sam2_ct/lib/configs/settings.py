@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, fields
 
 from lib.errors import BadInput
 from lib.geometry import Axis
-from lib.propagation.inferer import Propagation, PropagationSettings
 from lib.propagation.policy import MemoryPolicy, describe, parse_policy
+from lib.propagation.settings import Propagation, PropagationSettings
 from lib.transforms.window import PRESETS as WINDOWS
 from lib.transforms.window import Window, parse_window
 

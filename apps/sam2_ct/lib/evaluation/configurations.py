@@ -14,8 +14,8 @@ import yaml
 from lib.configs.settings import Settings
 from lib.errors import BadInput
 from lib.prompts.simulated import positions
-from lib.propagation.inferer import Propagation
 from lib.propagation.policy import describe, parse_policy
+from lib.propagation.settings import Propagation
 
 #: The tables of `paper.yaml`; `all` is all of them.
 TABLES = ("1", "5", "6", "7", "interactive", "challenge")

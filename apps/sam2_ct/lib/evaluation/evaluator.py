@@ -27,7 +27,8 @@ from lib.models.build import LoadedModel, load_predictor
 from lib.prompts.simulated import click_prompt, next_click
 from lib.prompts.types import Mask, Points, Prompt, PromptSet
 from lib.propagation.features import DEFAULT_CACHE_BYTES, FeatureBank
-from lib.propagation.inferer import PropagationSettings, PseudoVideoInferer
+from lib.propagation.inferer import PseudoVideoInferer
+from lib.propagation.settings import PropagationSettings
 
 #: What keeps one sample from being measured and says nothing about the others.
 UNMEASURABLE = (BadInput, MemoryError, torch.OutOfMemoryError)

@@ -21,7 +21,7 @@ from lib.evaluation.split import Sample
 from lib.geometry import Axis, Grid
 from lib.prompts.simulated import mask_prompts
 from lib.prompts.types import PromptSet
-from lib.propagation.inferer import Propagation
+from lib.propagation.settings import Propagation
 from lib.transforms.chain import pre_transforms
 from lib.transforms.crop import CropToPromptsd
 from lib.transforms.load import grid_of, load_labelmap

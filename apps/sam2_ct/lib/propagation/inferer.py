@@ -10,58 +10,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lib.choice import Choice
 from lib.errors import BadInput
 from lib.geometry import Axis, Grid
 from lib.prompts.types import Mask, Prompt, PromptSet
 from lib.propagation.features import FeatureBank, SliceEncoder
 from lib.propagation.fusion import ABSENT, LOGIT_LIMIT, forward_share, mean_logits
-from lib.propagation.policy import MemoryPolicy
 from lib.propagation.seeding import cross_axis_masks
+from lib.propagation.settings import Propagation, PropagationSettings
 from lib.propagation.tracking import Conditioning, ObjectPass, Source, TrackedSlice, condition
 from lib.propagation.video import PseudoVideo
-
-
-class Propagation(Choice):
-    """How prompts spread (paper II-E, table VI experiment 4)."""
-
-    SINGLE = "single"
-    FORWARD_BACKWARD = "forward-backward"
-    THREE_AXIS = "three-axis"
-
-
-@dataclass(frozen=True)
-class PropagationSettings:
-    """What the engine does with a set of prompts.
-
-    Attributes:
-        policy: what the memory may hold.
-        propagation: single axis, forward and backward merged, or three axes fused.
-        axis: the axis of `single` and `forward-backward`.
-        carry: the backward pass begins with the forward pass's memories, as stock SAM 2 does.
-        merge: `mean` of both passes, or by `distance` to the prompts (forward-backward only).
-        end_of_object: slices without the object after which a pass ends; 0 never.
-    """
-
-    policy: MemoryPolicy = field(default_factory=MemoryPolicy)
-    propagation: Propagation = Propagation.SINGLE
-    axis: Axis = Axis.AXIAL
-    carry: bool = False
-    merge: str = "mean"
-    end_of_object: int = 3
-
-    def __post_init__(self) -> None:
-        if self.merge not in ("mean", "distance"):
-            raise BadInput(f"unknown merge {self.merge!r}: use mean or distance")
-        if self.carry and self.propagation is not Propagation.SINGLE:
-            raise BadInput("carry belongs to single-axis propagation: the other modes merge passes")
-        if self.end_of_object < 0:
-            raise BadInput(f"end_of_object must be 0 or more, got {self.end_of_object}")
-
-    @property
-    def axes(self) -> tuple[Axis, ...]:
-        """The axes slices are cut along."""
-        return tuple(Axis) if self.propagation is Propagation.THREE_AXIS else (self.axis,)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,138 @@
+"""How far an object may reach beyond its prompts: what the user asks for, and what ends it.
+
+Pure data: no torch. The engine tracks outward of an object's outermost prompted slices and tells
+of every slice as `SliceSignals`; an `EndDetector` answers whether the object ends. `Extent` is
+the user's choice of how that is decided.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from lib.choice import Choice
+from lib.errors import BadInput
+
+if TYPE_CHECKING:
+    from typing import Self  # Python 3.11
+
+
+class ExtentRule(Choice):
+    """Who decides where an object ends along its axis."""
+
+    AUTO = "auto"
+    PAINTED = "painted"
+    OPEN = "open"
+    RANGE = "range"
+
+
+@dataclass(frozen=True)
+class Extent:
+    """The user's choice, for every object and both ends of each.
+
+    `auto` decides for each end; `painted` ends at the outermost marked slices; `open` goes on
+    until the object is seen to end; a range names the first and last slice, both inclusive,
+    counted as in the file.
+
+    Attributes:
+        rule: which of the four.
+        first: first slice of a range, None for the other rules.
+        last: last slice of a range, None for the other rules.
+    """
+
+    rule: ExtentRule = ExtentRule.AUTO
+    first: int | None = None
+    last: int | None = None
+
+    def __post_init__(self) -> None:
+        ranged = self.rule is ExtentRule.RANGE
+        if ranged != (self.first is not None) or ranged != (self.last is not None):
+            raise BadInput("extent: a range has a first and a last slice, the other rules neither")
+        if self.first is not None and self.last is not None and not 0 <= self.first <= self.last:
+            raise BadInput(
+                f"extent: slices {self.first}-{self.last} are no range, "
+                "give the first and the last slice, as in 10-40"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """`auto`, `painted`, `open`, or a range of slices such as `10-40`.
+
+        Raises:
+            BadInput: anything else.
+        """
+        words = str(text).strip().lower()
+        if found := re.fullmatch(r"(\d+)\s*(?:-|\.\.|:)\s*(\d+)", words):
+            return cls(ExtentRule.RANGE, int(found[1]), int(found[2]))
+        if words in (ExtentRule.AUTO.value, ExtentRule.PAINTED.value, ExtentRule.OPEN.value):
+            return cls(ExtentRule(words))
+        raise BadInput(f"unknown extent {text!r}: use auto, painted, open, or slices such as 10-40")
+
+    def describe(self) -> str:
+        """The text that `parse` turns back into this value."""
+        if self.rule is ExtentRule.RANGE:
+            return f"{self.first}-{self.last}"
+        return self.rule.value
+
+
+@dataclass(frozen=True)
+class SliceSignals:
+    """What one tracked slice says about whether the object is still there.
+
+    Attributes:
+        t: slice index in the pseudo-video.
+        object_score: logit of the object being on the slice.
+        predicted_iou: the network's estimate of its own IoU, 0 to 1.
+        area: of the mask, mm².
+        overlap: Dice with the mask of the slice before it in the order of tracking, 0 to 1.
+        shift: mm in the slice between the centroids of this mask and the one before; 0 where
+            either is empty.
+        inside: share of the mask that lies inside the outermost prompted mask, 0 to 1.
+        distance: mm along the axis to the nearest prompted slice.
+        grey: mean of the windowed volume in the mask, 0 to 1; 0 where it is empty.
+    """
+
+    t: int
+    object_score: float
+    predicted_iou: float
+    area: float
+    overlap: float
+    shift: float
+    inside: float
+    distance: float
+    grey: float
+
+
+@dataclass(frozen=True)
+class End:
+    """Where an object ends, and why, in words for the user.
+
+    Attributes:
+        last: the outermost slice that still belongs to the object.
+        reason: end of the sentence "ends at slice N: …".
+    """
+
+    last: int
+    reason: str
+
+
+class EndDetector(Protocol):
+    """Judges one end of one object."""
+
+    def __call__(
+        self, outward: Sequence[SliceSignals], inner: Sequence[SliceSignals], final: bool
+    ) -> End | None:
+        """Whether the object has ended.
+
+        Args:
+            outward: slices tracked beyond the outermost prompt so far, nearest first.
+            inner: slices tracked between prompts so far, in any order; empty with one prompt.
+            final: there are no more slices, so an answer is due.
+
+        Returns:
+            None: go on. Otherwise the object ends, possibly at an earlier slice than the last
+            one told of (down to the prompted slice itself): what lies beyond is no part of it.
+        """
+        ...

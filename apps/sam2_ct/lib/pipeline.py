@@ -25,7 +25,8 @@ from lib.models.build import LoadedModel
 from lib.prompts.types import PromptSet
 from lib.propagation.features import DEFAULT_CACHE_BYTES, FeatureBank
 from lib.propagation.fusion import separate
-from lib.propagation.inferer import Progress, Propagated, PseudoVideoInferer
+from lib.propagation.inferer import Progress, PseudoVideoInferer
+from lib.propagation.records import Propagated
 from lib.transforms.chain import pre_transforms, to_file_grid
 from lib.transforms.crop import Bounds
 from lib.transforms.window import Window
@@ -210,7 +211,7 @@ def _records(found: Propagated, cropped: Grid, source: Grid) -> list[dict[str, o
                 "object": r.object_id,
                 "axis": r.axis.value,
                 "index": index,
-                "source": r.source,
+                "source": r.source.value,
                 "predicted_iou": r.predicted_iou,
                 "object_score": r.object_score,
             }

@@ -28,6 +28,7 @@ from lib.prompts.simulated import click_prompt, next_click
 from lib.prompts.types import Mask, Points, Prompt, PromptSet
 from lib.propagation.features import DEFAULT_CACHE_BYTES, FeatureBank
 from lib.propagation.inferer import PseudoVideoInferer
+from lib.propagation.records import Source
 from lib.propagation.settings import PropagationSettings
 
 #: What keeps one sample from being measured and says nothing about the others.
@@ -286,7 +287,7 @@ class _Trial:
         with self.clock.watching(inferer.predictor):
             found = inferer(image, prompts, settings)
         self.device = device_name(inferer.predictor.device)
-        self.tracked += sum(r.source != "prompt" for r in found.slices)
+        self.tracked += sum(r.source is not Source.PROMPT for r in found.slices)
         self.encoded += found.encoded
         self.decided += [d for d in found.decided if d not in self.decided]
         return found.logits[1] > 0

@@ -15,41 +15,11 @@ from lib.geometry import Axis, Grid
 from lib.prompts.types import Mask, Prompt, PromptSet
 from lib.propagation.features import FeatureBank, SliceEncoder
 from lib.propagation.fusion import ABSENT, LOGIT_LIMIT, forward_share, mean_logits
+from lib.propagation.records import Propagated, SliceRecord, Source
 from lib.propagation.seeding import cross_axis_masks
 from lib.propagation.settings import Propagation, PropagationSettings
-from lib.propagation.tracking import Conditioning, ObjectPass, Source, TrackedSlice, condition
+from lib.propagation.tracking import Conditioning, ObjectPass, TrackedSlice, condition
 from lib.propagation.video import PseudoVideo
-
-
-@dataclass(frozen=True)
-class SliceRecord:
-    """Confidence and origin of one slice of one object, for the report."""
-
-    object_id: int
-    axis: Axis
-    index: int
-    source: str
-    predicted_iou: float
-    object_score: float
-
-
-@dataclass
-class Propagated:
-    """The engine's answer.
-
-    Attributes:
-        logits: object id → (X, Y, Z) float16 mask logits; > 0 is the object. Slices a pass did not
-            reach are −10.
-        slices: a record per object, axis and slice that was segmented.
-        encoded: slices that went through the image encoder for this answer.
-        decided: what was decided for the user, a sentence each.
-    """
-
-    logits: dict[int, np.ndarray]
-    slices: list[SliceRecord]
-    encoded: int
-    decided: list[str] = field(default_factory=list)
-
 
 # above anything the network says, so that no other object takes a voxel a person painted
 PAINTED = 1024.0
@@ -245,9 +215,7 @@ class _Run:
 
     def _record(self, object_id: int, axis: Axis, tracked: TrackedSlice) -> None:
         confidence = round(tracked.predicted_iou, 4), round(tracked.object_score, 4)
-        self.slices.append(
-            SliceRecord(object_id, axis, tracked.t, tracked.source.value, *confidence)
-        )
+        self.slices.append(SliceRecord(object_id, axis, tracked.t, tracked.source, *confidence))
 
     def _share(self, t: int, conditioning: Conditioning) -> float:
         if self.settings.merge == "mean":

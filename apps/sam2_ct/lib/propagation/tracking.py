@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 
 import numpy as np
 import torch
@@ -16,14 +15,7 @@ from lib.propagation.features import SliceEncoder
 from lib.propagation.fusion import ABSENT
 from lib.propagation.policy import MemoryPolicy, Query
 from lib.propagation.predictor import PLAN_KEY
-
-
-class Source(str, Enum):
-    """Where the mask of a slice came from."""
-
-    PROMPT = "prompt"
-    FORWARD = "forward"
-    BACKWARD = "backward"
+from lib.propagation.records import Source
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,10 @@ class OhifPage:
         self.press("//button[contains(., 'Confirm and Hide')]")
         self.until(lambda: all(self.picture(n).max() > 200 for n in range(3)))
 
+    def cookie(self, name: str) -> str:
+        """The value of a cookie that the server gave."""
+        return self.driver.get_cookie(name)["value"]
+
     def connect(self) -> None:
         """The panel's refresh button, at the address it shows; on success its tabs appear."""
         self.press("//tr[.//input[@name='monailabelServerURL']]//button")

@@ -4,6 +4,7 @@ import numpy as np
 import requests
 from scipy import ndimage
 
+from lib.serving.clients import COOKIE
 from tests.server.viewers import read_nrrd
 
 AXIAL, SAGITTAL, CORONAL = range(3)
@@ -25,7 +26,7 @@ def test_click_on_two_slices_then_propagate(page, browser_server, phantom, build
         page.scroll_to(AXIAL, point)
         page.click_on(AXIAL, point)
         page.run("Run PointPrompts", POINTS_DONE)
-        labels, to_lps = newest_result(browser_server, phantom)
+        labels, to_lps = newest_result(browser_server, phantom, page)
         slices = np.flatnonzero(labels.any((0, 1)))
         assert len(slices) == 1, "the click on the bone found nothing, or more than its slice"
         shown = in_space(to_lps, [[0, 0, slices[0]]])[0, 2]
@@ -36,7 +37,7 @@ def test_click_on_two_slices_then_propagate(page, browser_server, phantom, build
     page.open_tab("Auto-Segmentation")
     page.choose_model("sam2_ct_propagate")
     page.run("Run Segmentation", SEGMENTATION_DONE)
-    labels, to_lps = newest_result(browser_server, phantom)
+    labels, to_lps = newest_result(browser_server, phantom, page)
     assert labels.any((0, 1)).sum() >= 2
     for viewport in (AXIAL, SAGITTAL, CORONAL):
         page.show(viewport, point)  # the last one clicked on, which is in the bone
@@ -64,10 +65,10 @@ def two_voxels_of_a_bone(phantom, page) -> list[np.ndarray]:
     return [np.array([i, int(depth[k][i].argmax()), k]) for k in chosen]
 
 
-def newest_result(server, phantom) -> tuple[np.ndarray, np.ndarray]:
+def newest_result(server, phantom, page) -> tuple[np.ndarray, np.ndarray]:
     """What the server answered last: label map, and (4, 4) voxel index to LPS mm."""
-    client = server.jobs()[0]["client"]
-    assert client.startswith("browser-"), "OHIF's requests came without the cookie"
+    client = page.cookie(COOKIE)
+    assert server.jobs(client_id=client), "OHIF's requests came without the cookie"
     asked = {"image": phantom.uid, "label": "bone", "client_id": client}
     answer = requests.get(f"{server.url}/sam2_ct/result", params=asked, timeout=30)
     assert answer.ok, answer.text

@@ -61,6 +61,11 @@ def over(state: dict) -> bool:
     return state["state"] not in ("queued", "running", "unknown")
 
 
+def queue(server, slicer) -> dict[str, list[str | None]]:
+    asked = {"client_id": slicer.client_id}
+    return requests.get(f"{server.url}/sam2_ct/queue", params=asked, timeout=30).json()["cpu"]
+
+
 def test_info_answers_meanwhile_and_progress_is_told(server, long_run):
     run = long_run()
     run.wait_for(at_work)
@@ -75,9 +80,7 @@ def test_info_answers_meanwhile_and_progress_is_told(server, long_run):
     assert first["state"] == "running"
     assert later["slices"] >= later["slices_done"] > 0
     assert later["seconds_left"] > 0
-    assert requests.get(f"{server.url}/sam2_ct/queue", timeout=30).json()["cpu"]["running"] == [
-        run.job
-    ]
+    assert queue(server, run.slicer) == {"running": [run.job], "waiting": []}
 
 
 def test_cancel(server, long_run):
@@ -95,12 +98,24 @@ def test_queue_and_cancel_before_the_start(server, long_run):
     first.wait_for(at_work)
     second = long_run()
     second.wait_for(lambda s: s["state"] == "queued")
-    queue = requests.get(f"{server.url}/sam2_ct/queue", timeout=30).json()["cpu"]
-    assert queue == {"running": [first.job], "waiting": [second.job]}
+    assert queue(server, first.slicer) == {"running": [first.job], "waiting": [None]}
+    assert queue(server, second.slicer) == {"running": [None], "waiting": [second.job]}
     second.cancel()
     assert second.answer.result(10).status == 409
     assert first.state()["state"] == "running"  # nobody waits for it
     assert second.state()["slices_done"] == 0
+
+
+def test_others_jobs_show_without_names_and_ids(server, long_run):
+    run = long_run()
+    run.wait_for(at_work)
+    shown = server.jobs()[0]
+    assert shown["state"] == "running"
+    assert shown["slices_done"] >= 3
+    assert not {"id", "client", "image"} & set(shown)
+    assert not any(name in str(server.jobs()) for name in ("annotator-", "long", run.job))
+    assert server.jobs(image="long") == []  # which would tell whether somebody works on it
+    assert [job["id"] for job in server.jobs(client_id=run.slicer.client_id)] == [run.job]
 
 
 def test_newer_request_supersedes(server, long_run):

@@ -40,7 +40,7 @@ def test_jobs_of_a_device_run_in_turn(board):
     first, future = start(board, job())
     second, later = start(board, job("b"))
     first.started.wait(5)
-    assert board.queues() == {"cpu": {"running": [first.job.id], "waiting": [second.job.id]}}
+    assert board.queues() == {"cpu": {"running": [first.job], "waiting": [second.job]}}
     assert board.waiting("cpu") == 2
     assert not second.started.is_set()
     first.go.set()
@@ -129,7 +129,7 @@ def test_old_jobs_are_forgotten_running_ones_never(board):
     for n in range(250):
         board.submit(job(f"c{n}", device="other"), lambda: None).result(5)
     assert board.find(work.job.id) is work.job
-    assert len(board.select()) <= 202
+    assert len(board.all()) <= 202
     work.go.set()
 
 

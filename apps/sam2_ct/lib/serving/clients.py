@@ -1,23 +1,65 @@
-"""Who asks: Slicer says so, browsers are told apart by a cookie, anybody else by the address.
+"""Who asks: the person who logged in; without log-in whoever the request says, a browser's cookie,
+or the address.
 
 OHIF names no client, and through a tunnel or a proxy all its users come from one address.
+Without log-in nothing of this is proved: a client is believed about its name.
 """
 
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 
 from fastapi import Request
+
+from lib.serving.jobs import Job
 
 #: Given to a browser with OHIF's pages; OHIF's requests to the same server bring it back.
 COOKIE = "SAM2_CT_CLIENT"
 _A_YEAR = 365 * 24 * 3600
 
 
+@dataclass(frozen=True)
+class Caller:
+    """Who asks.
+
+    Attributes:
+        client: the name under which jobs and results are kept.
+        user: who logged in; None where log-in is off.
+        is_admin: an administrator who logged in.
+    """
+
+    client: str
+    user: str | None = None
+    is_admin: bool = False
+
+    def owns(self, job: Job) -> bool:
+        """Whether a job is the caller's own, under whichever of the user's client names."""
+        if self.user is None:
+            return job.client == self.client
+        return job.client.partition("/")[0] == self.user
+
+    def may_manage(self, job: Job) -> bool:
+        """Whether the caller may see a job's names and stop it."""
+        return self.is_admin or self.owns(job)
+
+
+def caller_of(http: Request, client_id: str | None = None) -> Caller:
+    """Who sent a request that names `client_id` as its client, or none.
+
+    Where log-in is on, that is a name within the user's own: `anna/slicer-2`.
+    """
+    user = getattr(http.state, "user", None)
+    if user is not None:
+        client = f"{user.name}/{client_id}" if client_id else user.name
+        return Caller(client, user.name, user.is_admin)
+    address = http.client.host if http.client else "local"
+    return Caller(client_id or http.cookies.get(COOKIE) or address)
+
+
 def client_of(http: Request, client_id: str | None = None) -> str:
     """The name under which somebody's jobs and results are kept."""
-    address = http.client.host if http.client else "local"
-    return client_id or http.cookies.get(COOKIE) or address
+    return caller_of(http, client_id).client
 
 
 def new_cookie() -> str:

@@ -116,6 +116,11 @@ class Job:
             "created": round(self.created, 3),
         }
 
+    def describe_to_others(self) -> dict[str, object]:
+        """What somebody else may know, who waits behind it: no name, no id."""
+        private = ("id", "client", "image")
+        return {key: value for key, value in self.describe().items() if key not in private}
+
 
 class JobBoard:
     """All jobs; those of one device run one after the other, in the order they came."""
@@ -159,25 +164,20 @@ class JobBoard:
         with self._lock:
             return self._jobs.get(job_id) if job_id else None
 
-    def select(self, client: str | None = None, image: str | None = None) -> list[Job]:
-        """Jobs of a client and/or about an image, newest first."""
+    def all(self) -> list[Job]:
+        """Every job that is remembered, newest first."""
         with self._lock:
-            return [
-                job
-                for job in reversed(self._jobs.values())
-                if (client is None or job.client == client)
-                and (image is None or job.image == image)
-            ]
+            return list(reversed(self._jobs.values()))
 
-    def queues(self) -> dict[str, dict[str, object]]:
+    def queues(self) -> dict[str, dict[str, list[Job]]]:
         """Device → what runs and what waits there, in order."""
         with self._lock:
             jobs = list(self._jobs.values())
             devices = list(self._workers)
         return {
             device: {
-                "running": [j.id for j in jobs if j.device == device and j.state is State.RUNNING],
-                "waiting": [j.id for j in jobs if j.device == device and j.state is State.QUEUED],
+                "running": [j for j in jobs if j.device == device and j.state is State.RUNNING],
+                "waiting": [j for j in jobs if j.device == device and j.state is State.QUEUED],
             }
             for device in devices
         }

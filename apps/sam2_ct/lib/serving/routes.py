@@ -9,7 +9,7 @@ from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.app import MONAILabelApp
 
 from lib.errors import BadInput
-from lib.serving.clients import client_of
+from lib.serving.clients import Caller, caller_of
 from lib.serving.images import key_of_image
 from lib.serving.jobs import Job, JobBoard
 from lib.serving.results import Entry, Key, Results
@@ -18,10 +18,10 @@ from lib.serving.results import Entry, Key, Results
 def own_routes(instance: MONAILabelApp, board: JobBoard, results: Results) -> APIRouter:
     """A router over the jobs and the log of results."""
 
-    asker = Depends(client_of)
+    asker = Depends(caller_of)
 
-    def key_of(image: str, label: str, client: str = asker) -> Key:
-        return Key(client, key_of_image(instance, image), label)
+    def key_of(image: str, label: str, caller: Caller = asker) -> Key:
+        return Key(caller.client, key_of_image(instance, image), label)
 
     asked_for = Depends(key_of)
 
@@ -31,21 +31,41 @@ def own_routes(instance: MONAILabelApp, board: JobBoard, results: Results) -> AP
         dependencies=[Depends(RBAC(server_settings.MONAI_LABEL_AUTH_ROLE_USER))],
     )
 
-    @router.get("/queue", summary="What runs and what waits, per device")
-    async def queue() -> dict:
-        return board.queues()
+    @router.get("/queue", summary="What runs and what waits, per device; null: somebody else's")
+    async def queue(caller: Caller = asker) -> dict[str, dict[str, list[str | None]]]:
+        return {
+            device: {
+                state: [job.id if caller.may_manage(job) else None for job in jobs]
+                for state, jobs in queue.items()
+            }
+            for device, queue in board.queues().items()
+        }
 
     @router.get("/jobs", summary="Jobs, newest first: slices done, of how many, seconds left")
-    async def jobs(client_id: str | None = None, image: str | None = None) -> list[dict]:
-        return [job.describe() for job in board.select(client_id, image)]
+    async def jobs(
+        caller: Caller = asker, client_id: str | None = None, image: str | None = None
+    ) -> list[dict]:
+        """Others' jobs come without names and ids, and not at all to a question for some."""
+        if client_id is not None or image is not None:
+            return [
+                job.describe()
+                for job in board.all()
+                if caller.may_manage(job)
+                and (client_id is None or job.client == caller.client)
+                and (image is None or job.image == image)
+            ]
+        return [
+            job.describe() if caller.may_manage(job) else job.describe_to_others()
+            for job in board.all()
+        ]
 
     @router.get("/jobs/{job_id}", summary="Progress of one job")
-    async def job(job_id: str) -> dict:
-        return _known(board, job_id).describe()
+    async def job(job_id: str, caller: Caller = asker) -> dict:
+        return _known(board, job_id, caller).describe()
 
     @router.delete("/jobs/{job_id}", summary="Stop a job at its next slice")
-    async def cancel(job_id: str) -> dict:
-        job = _known(board, job_id)
+    async def cancel(job_id: str, caller: Caller = asker) -> dict:
+        job = _known(board, job_id, caller)
         job.cancel("cancelled on request")
         return job.describe()
 
@@ -71,9 +91,10 @@ def own_routes(instance: MONAILabelApp, board: JobBoard, results: Results) -> AP
     return router
 
 
-def _known(board: JobBoard, job_id: str) -> Job:
+def _known(board: JobBoard, job_id: str, caller: Caller) -> Job:
+    """The job of that id; without log-in the id, which only its client was told, is enough."""
     job = board.find(job_id)
-    if job is None:
+    if job is None or (caller.user is not None and not caller.may_manage(job)):
         raise HTTPException(404, f"there is no job {job_id!r}")
     return job
 

@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3.10 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
+SAM2_CT := $(PY) apps/sam2_ct
 PORT ?= 8000
 OUT ?= out
 
@@ -32,7 +33,7 @@ $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt
 
 # make demo | make demo CT=ct.nii.gz PROMPTS=labels.nii.gz [TRUTH=mask.nii.gz]
 demo: setup
-	$(PY) tools/demo.py -o $(OUT)/demo $(if $(CT),--ct "$(CT)") $(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(TRUTH),--truth "$(TRUTH)")
+	$(SAM2_CT) demo -o $(OUT)/demo $(if $(CT),--ct "$(CT)") $(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(TRUTH),--truth "$(TRUTH)")
 
 test: setup-dev
 	$(PY) -m pytest
@@ -42,19 +43,19 @@ lint: setup-dev
 
 # make serve STUDIES=folder [LABELS=femur,tibia]
 serve: setup
-	$(PY) tools/serve.py --studies "$(or $(STUDIES),$(error say which folder holds the volumes: make serve STUDIES=/path/to/folder))" --port $(PORT) $(if $(MODEL),--model $(MODEL)) $(if $(LABELS),--labels "$(LABELS)")
+	$(SAM2_CT) serve --studies "$(or $(STUDIES),$(error say which folder holds the volumes: make serve STUDIES=/path/to/folder))" --port $(PORT) $(if $(MODEL),--model $(MODEL)) $(if $(LABELS),--labels "$(LABELS)")
 
 # make serve-dicom [DICOMWEB=http://host/dicom-web] [LABELS=femur,tibia]
 serve-dicom: setup
-	$(PY) tools/serve_dicom.py --out $(OUT)/dicom --port $(PORT) $(if $(DICOMWEB),--dicomweb "$(DICOMWEB)") $(if $(MODEL),--model $(MODEL)) $(if $(LABELS),--labels "$(LABELS)")
+	$(SAM2_CT) serve-dicom -o $(OUT)/dicom --port $(PORT) $(if $(DICOMWEB),--dicomweb "$(DICOMWEB)") $(if $(MODEL),--model $(MODEL)) $(if $(LABELS),--labels "$(LABELS)")
 
 # the paper's tables on a miniature dataset of phantoms, or on a folder in TotalSegmentator's layout:
 # make evaluate [DATASET=folder] [PER_CLASS=50] [TABLE=1] [MODEL=small]; every choice has its own folder
 evaluate: setup
-	$(if $(DATASET),,$(PY) tools/sample_ct.py "$(EVALUATED)" --cases 5)
-	$(PY) apps/sam2_ct/evaluate.py split --dataset "$(EVALUATED)" --per-class $(PER_CLASS) --seed 0 -o "$(RUN)/split.json"
-	$(PY) apps/sam2_ct/evaluate.py run --dataset "$(EVALUATED)" --split "$(RUN)/split.json" --table $(TABLE) --model $(or $(MODEL),builtin) -o "$(RUN)"
-	$(PY) apps/sam2_ct/evaluate.py report "$(RUN)"
+	$(if $(DATASET),,$(SAM2_CT) sample "$(EVALUATED)" --cases 5)
+	$(SAM2_CT) evaluate split --dataset "$(EVALUATED)" --per-class $(PER_CLASS) --seed 0 -o "$(RUN)/split.json"
+	$(SAM2_CT) evaluate run --dataset "$(EVALUATED)" --split "$(RUN)/split.json" --table $(TABLE) --model $(or $(MODEL),builtin) -o "$(RUN)"
+	$(SAM2_CT) evaluate report "$(RUN)"
 
 PER_CLASS ?= 1
 TABLE ?= all

@@ -1,1 +1,1 @@
-"""Making the sample CT and the built-in checkpoint."""
+"""Making the built-in checkpoint."""

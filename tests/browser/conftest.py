@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lib.commands.orthanc import OrthancMissing, find_orthanc, orthanc
+from lib.commands.serve_dicom import dicom_environment
+from lib.sample.ct import make_sample_ct
+from lib.sample.dicom import as_acquired, write_series
 from tests.browser.ohif_page import PACKAGES, OhifPage, find_browser, start_browser
 from tests.server.conftest import Server, running_server
-from tools.orthanc import OrthancMissing, find_orthanc, orthanc
-from tools.sample_ct import make_sample_ct
-from tools.sample_dicom import as_acquired, write_series
-from tools.serve_dicom import dicom_environment
 
 BUILD = Path(__file__).parents[2] / "build"
 

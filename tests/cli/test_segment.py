@@ -1,13 +1,11 @@
 """`segment.py` as a user calls it: results on the file's grid, and every mistake in one line."""
 
-import importlib.util
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -15,17 +13,16 @@ import pytest
 import torch
 
 from lib.commands import execute
+from lib.commands.main import app
+from lib.commands.server import app_folder
 from tests.cli.conftest import AFFINE, SHAPE, save
 
-SCRIPT = Path(__file__).resolve().parents[2] / "apps" / "sam2_ct" / "segment.py"
+SCRIPT = app_folder() / "segment.py"
 
 
 @pytest.fixture(scope="module")
 def segment():
-    spec = importlib.util.spec_from_file_location("segment", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return lambda *arguments: execute(module.app, [*map(str, arguments), "--model", "builtin"])
+    return lambda *words: execute(app, ["segment", *map(str, words), "--model", "builtin"])
 
 
 def test_result_lies_on_the_files_grid(segment, ct, prompts, painted, tmp_path):

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lib.commands.orthanc import Orthanc, OrthancMissing, find_orthanc, orthanc
+from lib.commands.serve_dicom import dicom_environment
+from lib.sample.ct import SampleCT, make_sample_ct
+from lib.sample.dicom import KINDS, as_acquired, write_series
 from tests.server.conftest import Server, running_server
-from tools.orthanc import Orthanc, OrthancMissing, find_orthanc, orthanc
-from tools.sample_ct import SampleCT, make_sample_ct
-from tools.sample_dicom import KINDS, as_acquired, write_series
-from tools.serve_dicom import dicom_environment
 
 
 @pytest.fixture(scope="session")

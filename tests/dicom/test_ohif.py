@@ -13,8 +13,8 @@ import pytest
 import requests
 
 from lib.geometry import Grid
+from lib.sample.dicom import KINDS, as_acquired
 from tests.server.viewers import TIMEOUT, Ohif
-from tools.sample_dicom import KINDS, as_acquired
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ import pydicom
 import pytest
 
 from lib.geometry import Grid
+from lib.sample.dicom import KINDS, as_acquired, write_series
 from lib.transforms.load import grid_of, load_volume
-from tools.sample_dicom import KINDS, as_acquired, write_series
 
 
 @pytest.mark.parametrize("kind", KINDS)

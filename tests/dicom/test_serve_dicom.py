@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from tools.orthanc import OrthancMissing, find_orthanc, free_port
-from tools.serve import answers
+from lib.commands.orthanc import OrthancMissing, find_orthanc
+from lib.commands.server import answers, app_folder, free_port
 
-SCRIPT = Path(__file__).parents[2] / "tools" / "serve_dicom.py"
+COMMAND = [sys.executable, str(app_folder()), "serve-dicom"]
 LIMIT = 180
 
 
@@ -29,7 +29,7 @@ def serve_dicom(tmp_path):
 
     def start(port: int) -> tuple[subprocess.Popen, Path]:
         log = tmp_path / f"{len(started)}.log"
-        command = [sys.executable, SCRIPT, "--out", tmp_path / "out", "--port", str(port)]
+        command = [*COMMAND, "-o", tmp_path / "out", "--port", str(port)]
         with log.open("w") as out:
             process = subprocess.Popen(
                 [*command, "--model", "builtin"], stdout=out, stderr=out, start_new_session=True
@@ -81,7 +81,7 @@ def test_the_printed_address_works(serve_dicom, tmp_path):
 
 def test_a_store_that_is_not_there(tmp_path):
     address = f"http://127.0.0.1:{free_port()}/dicom-web"
-    command = [sys.executable, SCRIPT, "--out", tmp_path, "--port", str(free_port())]
+    command = [*COMMAND, "-o", tmp_path, "--port", str(free_port())]
     done = subprocess.run(
         [*command, "--dicomweb", address], capture_output=True, text=True, check=False, timeout=120
     )

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import requests
 
+from lib.commands.serve_dicom import dicom_environment
+from lib.commands.server import free_port
 from tests.server.conftest import Server, own_address, running_server
 from tests.server.viewers import Ohif
-from tools.orthanc import free_port
-from tools.serve_dicom import dicom_environment
 
 
 def test_loopback_clients_are_answered(store):

@@ -14,27 +14,21 @@ from pathlib import Path
 import pytest
 import torch
 
-import evaluate
-from lib import commands
+from lib import commands, evaluation
+from lib.commands import evaluate
+from lib.commands.server import app_folder
 from lib.evaluation import split as splits
 from lib.evaluation.cluster import Worker
 from lib.evaluation.configurations import Configuration
 from lib.evaluation.evaluator import Evaluator, Recipe
 from lib.evaluation.store import ResultStore
 
-SCRIPT = Path(evaluate.__file__)
+SCRIPT = app_folder() / "evaluate.py"
 
 
 def run(*arguments):
-    """`evaluate.py` in this process; returns its exit code."""
-    before = sys.argv
-    sys.argv = ["evaluate.py", *map(str, arguments)]
-    try:
-        with pytest.raises(SystemExit) as ending:
-            commands.run(evaluate.app)
-        return ending.value.code
-    finally:
-        sys.argv = before
+    """`sam2-ct evaluate` in this process; returns its exit code."""
+    return commands.execute(evaluate.app, [*map(str, arguments)])
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +152,7 @@ def test_a_worker_keeps_what_it_measured_before_the_memory_ran_out(
 
 
 def test_ray_is_imported_only_inside_the_function_that_needs_it():
-    for file in [SCRIPT, *(SCRIPT.parent / "lib" / "evaluation").glob("*.py")]:
+    for file in [Path(evaluate.__file__), *Path(evaluation.__file__).parent.glob("*.py")]:
         for node in ast.parse(file.read_text()).body:
             names = [a.name for a in getattr(node, "names", []) if isinstance(node, ast.Import)]
             names.append(node.module or "" if isinstance(node, ast.ImportFrom) else "")

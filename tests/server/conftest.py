@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import requests
 
+from lib.commands.server import server_command, server_environment
+from lib.sample.ct import SampleCT, make_sample_ct
 from tests.server.viewers import Slicer
-from tools.sample_ct import SampleCT, make_sample_ct
-from tools.serve import server_command, server_environment
 
 START_LIMIT = 120.0
 

@@ -6,9 +6,8 @@ import time
 import pytest
 import requests
 
+from lib.commands.server import free_port, server_command, server_environment
 from tests.server.conftest import own_address
-from tools.orthanc import free_port
-from tools.serve import server_command, server_environment
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from lib.sample.shapes import ball
 from tools.phantoms.generate import KINDS, MAX_VOXELS, generate, random_grid
 from tools.phantoms.scene import Scene, Tissue
-from tools.phantoms.shapes import ball
 
 QUICK = ("limb", "lumps", "trees")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tools.phantoms import shapes, tissues
+from lib.sample import shapes
+from tools.phantoms import tissues
 from tools.phantoms.scene import Scene, Tissue
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import zoom
 
-from tools.phantoms import shapes
+from lib.sample import shapes
 
 Solid = Callable[[shapes.Points], shapes.Distance]
 

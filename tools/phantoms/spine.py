@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tools.phantoms import shapes, tissues
+from lib.sample import shapes
+from tools.phantoms import tissues
 from tools.phantoms.scene import Scene, Tissue
 
 

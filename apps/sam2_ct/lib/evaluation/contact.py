@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lib.commands import write_whole
 from lib.evaluation.store import ResultStore
+from lib.files import write_whole
 
 TRUTH, PREDICTED = "#37d67a", "#ff4d4d"
 

@@ -13,10 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from lib.commands import write_whole
 from lib.evaluation.configurations import paper
 from lib.evaluation.statistics import mean_interval
 from lib.evaluation.tables import rounds
+from lib.files import write_whole
 
 OURS, THEIRS = "#1b6ca8", "#b0552f"
 PUBLISHED = "paper (SAM 2 small)"

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib.commands import write_whole
 from lib.errors import BadInput
 from lib.evaluation import contact, figures, tables
 from lib.evaluation.configurations import paper
 from lib.evaluation.dataset import is_excluded
 from lib.evaluation.frames import as_frame
 from lib.evaluation.store import ResultStore
+from lib.files import write_whole
 
 _METRICS = """\
 Dice and IoU over voxels. HD is the largest distance between the two voxel sets, as the paper

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lib.commands import write_json
 from lib.errors import BadInput
 from lib.evaluation.dataset import (
     FEWEST_SLICES,
@@ -20,6 +19,7 @@ from lib.evaluation.dataset import (
     mask_of,
     volume_of,
 )
+from lib.files import write_json
 from lib.models.hashing import sha256_of
 
 FORMAT = "sam2_ct split 1"

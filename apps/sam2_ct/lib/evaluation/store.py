@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from lib.commands import write_json, write_whole
 from lib.errors import BadInput
+from lib.files import write_json, write_whole
 
 Record = dict[str, object]
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lib.commands import write_json
 from lib.errors import BadInput
+from lib.files import write_json
 from lib.pipeline import Outcome
 from lib.recipe import Recipe
 from lib.transforms.load import load_labelmap

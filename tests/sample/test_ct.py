@@ -1,17 +1,13 @@
-import subprocess
-import sys
-from pathlib import Path
-
 import nibabel as nib
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from tools import sample_ct
-from tools.sample import canvas
-from tools.sample_ct import SHAPE, SPACING, make_sample_ct, varied_grid, write_case
+from lib.commands import execute
+from lib.commands.main import app
+from lib.sample import canvas
+from lib.sample.ct import SHAPE, SPACING, make_sample_ct, varied_grid, write_case
 
-SCRIPT = Path(sample_ct.__file__)
 COARSE = {"shape": (75, 60, 48), "spacing": (4.0, 4.0, 8.0)}
 EXPECTED = {
     *(f"vertebrae_{v}" for v in ("L1", "L2", "L3", "L4", "L5", "T8", "T9", "T10", "T11", "T12")),
@@ -142,18 +138,15 @@ def test_nothing_is_left_of_a_failure(tmp_path, coarse, monkeypatch):
 
 
 def test_command_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sample_ct, "varied_grid", lambda _: tuple(COARSE.values()))
-    assert sample_ct.main([str(tmp_path), "--seed", "3", "--cases", "2"]) == 0
+    monkeypatch.setattr("lib.sample.ct.varied_grid", lambda _: tuple(COARSE.values()))
+    assert execute(app, ["sample", str(tmp_path), "--seed", "3", "--cases", "2"]) == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["phantom_0003", "phantom_0004"]
-    assert sample_ct.main([str(tmp_path), "--seed", "4"]) == 0
+    assert execute(app, ["sample", str(tmp_path), "--seed", "4"]) == 0
     assert "kept" in capsys.readouterr().out
-    with pytest.raises(SystemExit) as error:
-        sample_ct.main([str(tmp_path), "--cases", "0"])
-    assert error.value.code == 2
+    assert execute(app, ["sample", str(tmp_path), "--cases", "0"]) == 2
 
 
-def test_runs_as_a_script_from_anywhere(tmp_path):
-    result = subprocess.run(
-        [sys.executable, SCRIPT, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert "--cases" in result.stdout
+def test_a_kind_of_series_that_does_not_exist(tmp_path, capsys):
+    assert execute(app, ["sample", str(tmp_path), "--dicom", "upside-down"]) == 2
+    assert "straight" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

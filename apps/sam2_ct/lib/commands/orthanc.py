@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
@@ -13,14 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import requests
+from lib.commands.server import LOOPBACK, free_port
+from lib.errors import Unavailable
 
 PACKAGES = "orthanc orthanc-dicomweb"
 _PLUGINS = (Path("/usr/share/orthanc/plugins"), Path("/usr/lib/orthanc"))
 _START_LIMIT = 60.0
 
 
-class OrthancMissing(RuntimeError):
+class OrthancMissing(Unavailable):
     """Orthanc or its DICOMweb plugin is not installed."""
 
 
@@ -37,6 +37,8 @@ class Orthanc:
 
     def add(self, files: Iterable[Path]) -> None:
         """Store DICOM files; what is there already stays."""
+        import requests
+
         for path in files:
             answer = requests.post(f"{self.url}/instances", data=path.read_bytes(), timeout=60)
             answer.raise_for_status()
@@ -64,7 +66,7 @@ def orthanc(folder: Path, port: int | None = None) -> Iterator[Orthanc]:
 
     Raises:
         OrthancMissing: see `find_orthanc`.
-        RuntimeError: it does not start; the message ends with its log.
+        Unavailable: it does not start; the message ends with its log.
     """
     program, plugin = find_orthanc()
     folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +76,7 @@ def orthanc(folder: Path, port: int | None = None) -> Iterator[Orthanc]:
         "StorageDirectory": str(folder / "storage"),
         "IndexDirectory": str(folder / "storage"),
         "HttpPort": port,
-        "HttpBindAddresses": ["127.0.0.1"],
+        "HttpBindAddresses": [LOOPBACK],
         "RemoteAccessAllowed": False,
         "AuthenticationEnabled": False,
         "DicomServerEnabled": False,
@@ -91,7 +93,7 @@ def orthanc(folder: Path, port: int | None = None) -> Iterator[Orthanc]:
             stderr=out,
             start_new_session=True,  # Ctrl+C is for us; we stop it
         )
-    store = Orthanc(f"http://127.0.0.1:{port}")
+    store = Orthanc(f"http://{LOOPBACK}:{port}")
     try:
         _wait(store, process, log)
         yield store
@@ -104,14 +106,9 @@ def orthanc(folder: Path, port: int | None = None) -> Iterator[Orthanc]:
             process.wait()
 
 
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
 def _wait(store: Orthanc, process: subprocess.Popen, log: Path) -> None:
+    import requests
+
     deadline = time.monotonic() + _START_LIMIT
     while True:
         try:
@@ -120,5 +117,5 @@ def _wait(store: Orthanc, process: subprocess.Popen, log: Path) -> None:
         except requests.RequestException:
             pass
         if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"Orthanc did not start:\n{log.read_text()[-2000:]}")
+            raise Unavailable(f"Orthanc did not start:\n{log.read_text()[-2000:]}")
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""Keep the server up on a folder of volumes, and say how to connect. `make serve STUDIES=…`."""
+"""Starting the MONAI Label server with this app, in a process of its own."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
 
-import typer
+from lib.errors import Unavailable
 
-ROOT = Path(__file__).resolve().parent.parent
-APP = ROOT / "apps" / "sam2_ct"
 LOOPBACK = "127.0.0.1"
+_APP = Path(__file__).resolve().parents[2]
 
-ModelName = Annotated[str, typer.Option(help="auto, builtin, tiny, small, base_plus, large")]
-LabelNames = Annotated[str, typer.Option(help="names of segments, like femur,tibia")]
+
+def app_folder() -> Path:
+    """The folder to start MONAI Label's server with."""
+    return _APP
 
 
 def server_command(
@@ -28,7 +28,8 @@ def server_command(
     Not `bin/monailabel`: that launcher needs an activated environment and splits values at spaces.
     """
     command = [sys.executable, "-m", "monailabel.main", "start_server"]
-    command += ["--app", str(APP), "--studies", studies, "--host", host, "--port", str(port)]
+    command += ["--app", str(app_folder()), "--studies", studies]
+    command += ["--host", host, "--port", str(port)]
     for name, value in conf.items():
         command += ["--conf", name, value]
     return command
@@ -58,10 +59,13 @@ def run_server(command: list[str], environment: dict[str, str], port: int, banne
 
 
 def check_free(port: int) -> None:
-    """Leave with exit code 2 and a sentence if somebody else has the port."""
+    """Make sure that nobody has the port.
+
+    Raises:
+        Unavailable: somebody has.
+    """
     if answers(port):
-        print(f"error: port {port} is taken: choose another one, PORT=…", file=sys.stderr)
-        raise typer.Exit(2)
+        raise Unavailable(f"port {port} is taken: choose another one with --port")
 
 
 def answers(port: int) -> bool:
@@ -71,29 +75,8 @@ def answers(port: int) -> bool:
         return client.connect_ex((LOOPBACK, port)) == 0
 
 
-def serve(
-    studies: Annotated[Path, typer.Option(help="folder with NIfTI or NRRD volumes")],
-    port: int = 8000,
-    model: ModelName = "auto",
-    labels: LabelNames = "bone",
-) -> None:
-    """Serve a folder of volumes on this machine."""
-    if not studies.is_dir():
-        print(f"error: {studies} is no folder: make serve STUDIES=/path/to/folder", file=sys.stderr)
-        raise typer.Exit(2)
-    check_free(port)
-    banner = f"""
-  serving {studies} at http://{LOOPBACK}:{port}
-
-  3D Slicer  install the extension MONAILabel, open its module, set the server to
-             http://{LOOPBACK}:{port} and press the refresh button.
-             Paint two or three slices in the Scribbles panel (model sam2_ct_masks), then Update.
-  from another machine: forward the port, e.g. ssh -L {port}:{LOOPBACK}:{port} <this machine>
-  stop       Ctrl+C
-"""
-    command = server_command(str(studies.resolve()), port, {"model": model, "labels": labels})
-    raise typer.Exit(run_server(command, server_environment(), port, banner))
-
-
-if __name__ == "__main__":
-    typer.run(serve)
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.socket() as free:
+        free.bind((LOOPBACK, 0))
+        return free.getsockname()[1]

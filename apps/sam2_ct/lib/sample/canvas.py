@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from tools.phantoms import shapes as sdf
-from tools.sample.patient import Array, Bone, Box, Patient
+from lib.sample import shapes as sdf
+from lib.sample.patient import Array, Bone, Box, Patient
 
 Slices = tuple[slice, slice, slice]
 

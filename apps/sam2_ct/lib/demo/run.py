@@ -1,4 +1,4 @@
-"""From three painted slices to a bone, through the real server. `make demo`.
+"""From three painted slices to a bone, through the real server.
 
 Makes a sample CT (or takes yours), starts the MONAI Label server with this app on the loopback,
 sends the painted slices as Slicer's Scribbles panel does, and writes what comes back.
@@ -6,45 +6,35 @@ sends the painted slices as Slicer's Scribbles panel does, and writes what comes
 
 from __future__ import annotations
 
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import nibabel as nib
 import numpy as np
 import requests
 import torch
-import typer
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "apps" / "sam2_ct")]
-
 from monai.metrics import compute_dice
 from monai.transforms import Orientation
 from monailabel.client.client import MONAILabelClient, MONAILabelClientException
 
-from lib.commands import run, write_json, write_whole
+from lib.commands.server import LOOPBACK, free_port, server_command, server_environment
+from lib.demo.overlay import draw_overlay
 from lib.errors import BadInput, Unavailable
+from lib.files import write_json, write_whole
 from lib.geometry import Axis, Grid
 from lib.prompts.labelmap import from_labelmap
 from lib.prompts.simulated import mask_prompts
+from lib.sample.ct import make_sample_ct, write_case
 from lib.transforms.load import grid_of, load_labelmap, load_volume
 from lib.transforms.save import save_labelmap
-from tools.overlay import draw_overlay
-from tools.sample_ct import make_sample_ct, write_case
-from tools.serve import LOOPBACK, server_command, server_environment
 
 MODEL = "sam2_ct_masks"
 BONE = "hip_left"
 START_LIMIT = 120.0
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @dataclass(frozen=True)
@@ -58,21 +48,26 @@ class Task:
     name: str
 
 
-@app.command()
-def demo(
-    output: Annotated[Path, typer.Option("-o", "--output", help="folder for the results")],
-    ct: Annotated[Path | None, typer.Option(help="your CT instead of the sample")] = None,
-    prompts: Annotated[Path | None, typer.Option(help="your painted slices, a label map")] = None,
-    truth: Annotated[Path | None, typer.Option(help="the whole bone, to measure Dice")] = None,
-    model: Annotated[str, typer.Option(help="which checkpoint")] = "builtin",
+def run_demo(
+    output: Path, ct: Path | None, prompts: Path | None, truth: Path | None, model: str
 ) -> None:
-    """Run the demo and write segmentation, picture and report into OUTPUT."""
-    if (ct is None) != (prompts is None):
-        raise BadInput("give both CT= and PROMPTS=, or neither for the sample CT")
+    """Write segmentation, picture and report into `output`.
+
+    Args:
+        output: folder, made if it is not there.
+        ct: a volume, or None for the sample CT.
+        prompts: label map of painted slices of `ct`.
+        truth: label map of the whole bone, to measure Dice.
+        model: checkpoint by name.
+
+    Raises:
+        BadInput: files that cannot be used.
+        Unavailable: the server does not start.
+    """
     output.mkdir(parents=True, exist_ok=True)
     seconds: dict[str, float] = {}
     with _stage(seconds, "sample CT"):
-        task = _own(ct, prompts, truth, output) if ct else _sample(output / "sample")
+        task = _own(ct, prompts, truth, output) if ct and prompts else _sample(output / "sample")
     image = load_volume(task.ct)
     grid = grid_of(image)
     painted, prompt_grid = load_labelmap(task.prompts)
@@ -144,9 +139,7 @@ def _server(output: Path, model: str, seconds: dict[str, float]) -> Iterator[str
     """The real server on a free port of the loopback, stopped at the end whatever happens."""
     studies = output / "studies"
     studies.mkdir(exist_ok=True)
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     url = f"http://{LOOPBACK}:{port}"
     log = output / "server.log"
     command = server_command(str(studies.resolve()), port, {"model": model})
@@ -242,14 +235,10 @@ def _say(params: dict, seconds: dict, dice: float | None, written: list[Path]) -
     }.items():
         print(f"{name:24s}{value:8.2f} s")
     if dice is None:
-        print("Dice                    not known (no TRUTH=)")
+        print("Dice                    not known (no --truth)")
     elif checkpoint["trained"]:
         print(f"Dice                    {dice:8.3f}")
     else:
         print(f"Dice                    {dice:8.3f}   MEANS NOTHING: the network is untrained")
     for path in written:
         print(f"wrote {path}")
-
-
-if __name__ == "__main__":
-    run(app)

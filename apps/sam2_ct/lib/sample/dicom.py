@@ -1,15 +1,7 @@
-"""The sample CT as a DICOM CT series: straight, oblique, or feet first.
-
-    python tools/sample_dicom.py OUT [--kind straight|oblique|feet-first] [--seed N]
-
-writes ``OUT/<kind>/NNNN.dcm``. Identifiers are made from kind and seed, so that writing a series
-twice gives the same files.
-"""
+"""The sample CT as a DICOM CT series: straight, oblique, or feet first."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -19,10 +11,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from scipy.spatial.transform import Rotation
 
-if not __package__:  # run as a script: the repository root is not on the path
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from tools.sample_ct import SampleCT, make_sample_ct
+from lib.sample.ct import SampleCT
 
 KINDS = ("straight", "oblique", "feet-first")
 
@@ -125,21 +114,3 @@ def _header(kind: str, seed: int, uids: dict[str, str], k: int) -> FileDataset:
 def _number(value: float) -> str:
     """A decimal string: DICOM allows 16 characters."""
     return f"{float(value):.10g}"[:16]
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Write the sample CT as a DICOM series.")
-    parser.add_argument("out", type=Path, help="folder that receives <kind>/NNNN.dcm")
-    parser.add_argument("--kind", choices=KINDS, default="straight")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    hu, _, affine = as_acquired(make_sample_ct(options.seed), options.kind)
-    folder = options.out / options.kind
-    series = write_series(hu, affine, folder, kind=options.kind, seed=options.seed)
-    print(f"{folder}: series {series}, {hu.shape[2]} images")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

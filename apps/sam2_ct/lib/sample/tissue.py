@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from tools.phantoms import shapes as sdf
-from tools.sample.bones import Vertebra, rib_path
-from tools.sample.canvas import Canvas
-from tools.sample.patient import Array, Patient
+from lib.sample import shapes as sdf
+from lib.sample.bones import Vertebra, rib_path
+from lib.sample.canvas import Canvas
+from lib.sample.patient import Array, Patient
 
 
 def paint_soft_tissue(

@@ -1,10 +1,5 @@
 """The sample CT: a thorax and pelvis made of formulas, in Hounsfield units, with its masks.
 
-    python tools/sample_ct.py OUT [--seed N] [--cases N]
-
-writes ``OUT/phantom_NNNN/ct.nii.gz`` and ``OUT/phantom_NNNN/segmentations/<structure>.nii.gz`` in
-TotalSegmentator's layout and names, one case per seed.
-
 A schematic body, not an anatomy: bones have the shapes, neighbourhoods, joint gaps, cortex and
 spongy inside that make segmenting them easy or hard, and lie in fat, muscle, lung and bowel
 gas. It is built in a *body frame* in millimetres: x to the patient's right, y to the front,
@@ -13,9 +8,7 @@ z to the head (RAS), x = y = 0 on the long axis, z = 0 at the lower edge of the 
 
 from __future__ import annotations
 
-import argparse
 import shutil
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +17,10 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-if not __package__:  # run as a script: the repository root is not on the path
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from tools.sample.bones import all_bones, place_vertebrae
-from tools.sample.canvas import Canvas, scan
-from tools.sample.patient import draw_patient
-from tools.sample.tissue import paint_soft_tissue
+from lib.sample.bones import all_bones, place_vertebrae
+from lib.sample.canvas import Canvas, scan
+from lib.sample.patient import draw_patient
+from lib.sample.tissue import paint_soft_tissue
 
 SHAPE = (200, 160, 128)
 SPACING = (1.5, 1.5, 3.0)
@@ -132,28 +122,3 @@ def varied_grid(seed: int) -> tuple[tuple[int, int, int], tuple[float, float, fl
     field = np.array(SHAPE) * SPACING
     shape = tuple(int(n) for n in np.rint(field / spacing))
     return shape, spacing
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Make sample CTs with masks.")
-    parser.add_argument("out", type=Path, help="folder that receives phantom_NNNN/")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the (first) case")
-    parser.add_argument("--cases", type=int, default=1, help="how many, with successive seeds")
-    options = parser.parse_args(arguments)
-    if options.seed < 0 or options.cases < 1:
-        parser.error("--seed must not be negative and --cases at least 1")
-    for seed in range(options.seed, options.seed + options.cases):
-        folder = options.out / f"phantom_{seed:04d}"
-        if folder.exists():
-            print(f"{folder}: there already, kept")
-            continue
-        shape, spacing = varied_grid(seed)
-        sample = make_sample_ct(seed, shape=shape, spacing=spacing)
-        write_case(sample, folder)
-        print(f"{folder}: {shape} voxels of {spacing} mm, {len(sample.names)} structures")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

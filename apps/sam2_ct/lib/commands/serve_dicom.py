@@ -1,4 +1,4 @@
-"""OHIF on a DICOMweb store. `make serve-dicom`, or `make serve-dicom DICOMWEB=http://…`.
+"""`sam2-ct serve-dicom`: OHIF on a DICOMweb store.
 
 Without a store of one's own: Orthanc, with the sample CT as a DICOM series.
 """
@@ -12,37 +12,33 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
-import requests
 import typer
 
-if not __package__:  # run as a script: the repository root is not on the path
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from tools.orthanc import orthanc
-from tools.sample_ct import make_sample_ct
-from tools.sample_dicom import as_acquired, write_series
-from tools.serve import (
+from lib.commands.orthanc import orthanc
+from lib.commands.serve import LabelNames, ModelName, Port
+from lib.commands.server import (
     LOOPBACK,
-    LabelNames,
-    ModelName,
     answers,
     check_free,
     run_server,
     server_command,
     server_environment,
 )
+from lib.errors import Unavailable
 
 
 def serve_dicom(
-    out: Annotated[Path, typer.Option(help="folder for Orthanc's data and the image cache")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="folder for Orthanc's data and the image cache")
+    ] = Path("out/dicom"),
     dicomweb: Annotated[str, typer.Option(help="address of your own DICOMweb store")] = "",
-    port: int = 8000,
+    port: Port = 8000,
     model: ModelName = "auto",
     labels: LabelNames = "bone",
 ) -> None:
     """Serve a DICOMweb store on this machine, with OHIF."""
     check_free(port)
-    out = out.resolve()
+    out = output.resolve()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that Orthanc is stopped, too
     with ExitStack() as stack:
         if not dicomweb:
@@ -50,14 +46,12 @@ def serve_dicom(
                 # the same address each time, by which the image cache goes, if it can be had
                 beside = None if answers(port + 1) else port + 1
                 store = stack.enter_context(orthanc(out / "orthanc", beside))
-            except RuntimeError as error:
-                print(f"error: {error} (or give DICOMWEB=http://…)", file=sys.stderr)
-                raise typer.Exit(2) from error
+            except Unavailable as error:
+                raise Unavailable(f"{error} (or give --dicomweb http://…)") from error
             store.add(sample_series(out / "sample"))
             dicomweb = store.dicomweb
         elif not is_dicomweb(dicomweb):
-            print(f"error: no DICOMweb store answers at {dicomweb}", file=sys.stderr)
-            raise typer.Exit(2)
+            raise Unavailable(f"no DICOMweb store answers at {dicomweb}")
         conf = {"model": model, "labels": labels, "results": str(out / "results")}
         command = server_command(dicomweb, port, conf)
         environment = {**server_environment(), **dicom_environment(out)}
@@ -67,6 +61,8 @@ def serve_dicom(
 
 def is_dicomweb(address: str) -> bool:
     """Whether studies can be searched there; a store that asks who we are counts."""
+    import requests
+
     try:
         answer = requests.get(
             f"{address.rstrip('/')}/studies",
@@ -81,6 +77,9 @@ def is_dicomweb(address: str) -> bool:
 
 def sample_series(folder: Path) -> list[Path]:
     """The files of the sample series, written when they are not there."""
+    from lib.sample.ct import make_sample_ct
+    from lib.sample.dicom import as_acquired, write_series
+
     files = sorted(folder.glob("*.dcm"))
     if files:
         return files
@@ -113,7 +112,3 @@ def dicom_environment(out: Path) -> dict[str, str]:
         "MONAI_LABEL_DICOMWEB_READ_TIMEOUT": "30",
     }
     return {name: os.environ.get(name, value) for name, value in ours.items()}
-
-
-if __name__ == "__main__":
-    typer.run(serve_dicom)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.phantoms import shapes as sdf
-from tools.sample.patient import Array, Bone, Box, Patient, Vector
+from lib.sample import shapes as sdf
+from lib.sample.patient import Array, Bone, Box, Patient, Vector
 
 
 @dataclass(frozen=True)

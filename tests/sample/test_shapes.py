@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tools.phantoms import shapes as sdf
+from lib.sample import shapes as sdf
 
 SQUARE_PATH = [(-20, 0, 0), (20, 0, 0)]
 #: Solid, a point on its surface, the way out of it.

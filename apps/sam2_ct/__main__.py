@@ -1,0 +1,23 @@
+"""The entry of `sam2-ct`, of `python -m sam2_ct`, and of `python apps/sam2_ct`.
+
+MONAI Label runs `main.py` with this folder on the path, from where everything is imported as
+`lib.…`; so it is here, that one code serves both, and no `lib` lies in site-packages.
+"""
+
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    here = str(Path(__file__).resolve().parent)
+    if here not in sys.path:
+        sys.path.insert(0, here)
+
+    from lib.commands import main as command_line
+
+    command_line.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The demo: a sample CT through the real server, and a picture of what came back."""

@@ -15,7 +15,7 @@ from lib.pipeline import Case
 from lib.prompts.types import PromptSet
 from lib.prompts.viewers import filled_slices, first_item, from_scribbles, selected_value
 from lib.recipe import Recipe
-from lib.transforms.load import load_labelmap
+from lib.transforms.load import load_labelmap, read_grid
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,14 @@ class MaskTask(PromptTask):
         path = request.get("label_file")
         if not path:
             raise BadInput("no label map came with the request: paint in the Scribbles panel first")
-        labels, grid = load_labelmap(str(path))
+        grid = read_grid(str(path))  # before anything is decompressed
         if not grid.same_as(case.source_grid):
             raise BadInput(
                 f"the painted label map lies on another grid than the volume ({grid.shape} against "
                 f"{case.source_grid.shape}, or moved): use the volume as the segmentation's "
                 "source geometry"
             )
-        return labels, case.source_grid
+        return load_labelmap(str(path))[0], case.source_grid
 
     def _before(
         self, request: Request, name: str, value: int, shape: tuple[int, ...]

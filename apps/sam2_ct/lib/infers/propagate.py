@@ -22,7 +22,7 @@ from lib.prompts.types import Mask, PromptSet
 from lib.prompts.viewers import first_item, parse_prompt_slices
 from lib.recipe import Recipe
 from lib.serving.results import Entry, Key
-from lib.transforms.load import load_labelmap
+from lib.transforms.load import load_labelmap, read_grid
 
 Submitted = Callable[[str], tuple[Path, dict[str, int]] | None]
 """Image id → its label file and the names in it, or None if nothing was submitted."""
@@ -125,12 +125,13 @@ class PropagateTask(PromptTask):
         if found is None:
             return None
         path, names = found
-        labels, grid = load_labelmap(path)
+        grid = read_grid(path)
         if not grid.same_as(case.source_grid):
             raise BadInput(
                 f"the submitted label lies on another grid than the volume ({grid.shape} against "
                 f"{case.source_grid.shape}, or moved)"
             )
+        labels, _ = load_labelmap(path)
         values = [int(v) for v in np.unique(labels) if v]
         known = {value: name for name, value in names.items()}
         own = {value: name for name, value in self.services.config.labels.items()}

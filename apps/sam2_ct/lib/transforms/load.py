@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 import zlib
 from collections.abc import Hashable, Mapping
 from pathlib import Path
@@ -9,37 +11,35 @@ from pathlib import Path
 import nibabel as nib
 import nrrd
 import numpy as np
+import psutil
 import pydicom
 from monai.config import KeysCollection
-from monai.data import ImageReader, ITKReader, MetaTensor, NibabelReader, NrrdReader
+from monai.data import ITKReader, MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import SpaceKeys
 
 from lib.errors import BadInput
 from lib.geometry import Grid
+from lib.transforms import header as headers
 from lib.transforms.dicom import series_files
+from lib.transforms.header import Format, Header, read_header
 
 NIFTI = (".nii", ".nii.gz")
 NRRD = (".nrrd", ".nhdr")
 
-_TO_RAS = {
-    "left-posterior-superior": (-1.0, -1.0, 1.0),
-    "lps": (-1.0, -1.0, 1.0),
-    "right-anterior-superior": (1.0, 1.0, 1.0),
-    "ras": (1.0, 1.0, 1.0),
-    "left-anterior-superior": (-1.0, 1.0, 1.0),
-    "las": (-1.0, 1.0, 1.0),
-}
-
-# what nibabel, gzip, pynrrd and ITK raise on a damaged or foreign file
-_UNREADABLE = (
-    OSError,
+#: What nibabel, gzip, pynrrd, pydicom and ITK raise on a damaged or foreign file.
+UNREADABLE = (
+    ArithmeticError,
+    AttributeError,
     EOFError,
-    ValueError,
-    RuntimeError,
-    KeyError,
-    TypeError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,  # RecursionError, too
     StopIteration,
+    TypeError,
+    ValueError,
+    struct.error,
     zlib.error,
     nrrd.NRRDError,
     pydicom.errors.InvalidDicomError,
@@ -111,6 +111,16 @@ def load_labelmap(path: str | Path) -> tuple[np.ndarray, Grid]:
     )
 
 
+def read_grid(path: str | Path) -> Grid:
+    """Where the voxels of a NIfTI or NRRD file lie, by its header: nothing is decompressed.
+
+    Raises:
+        BadInput: as `load_volume` of the header.
+    """
+    promised = _promised(Path(path))
+    return Grid(_three(promised.shape, Path(path)), promised.affine)
+
+
 def grid_of(image: MetaTensor) -> Grid:
     """The voxel grid of a (1, X, Y, Z) image."""
     return Grid(tuple(image.shape[1:]), image.affine.numpy())
@@ -144,85 +154,124 @@ class _FilesReader(ITKReader):
         import itk  # costs seconds: only when a DICOM is read
 
         names = [str(name) for name in data]
-        return itk.imread(names if len(names) > 1 else names[0])
-
-
-class _NrrdReader(NrrdReader):
-    """MONAI's reader, for every space that NRRD knows and for headers without one.
-
-    pynrrd instead of ITK: importing ITK costs more seconds than most volumes.
-    """
-
-    def get_data(self, img) -> tuple[np.ndarray, dict]:
-        header = img.header
-        space = str(header.get("space", "left-posterior-superior")).lower()
-        if space not in _TO_RAS:
-            raise ValueError(f"its space is {space}, not one of {', '.join(_TO_RAS)}")
-        warnings = []
-        directions = header.get("space directions")
-        if directions is None:
-            spacings = header.get("spacings", np.ones(img.array.ndim))
-            directions = np.diag(np.nan_to_num(np.asarray(spacings, dtype=float), nan=1.0)[:3])
-            warnings.append(
-                "the NRRD header does not say how it lies in space; left and right are a guess"
-            )
-        affine = np.eye(4)
-        if img.array.ndim == 3:  # other numbers of dimensions are turned down by the caller
-            affine[:3, :3] = np.asarray(directions, dtype=float).T
-            affine[:3, 3] = header.get("space origin", np.zeros(3))
-        affine = np.diag([*_TO_RAS[space], 1.0]) @ affine
-        return img.array, {
-            "affine": affine,
-            "original_affine": affine.copy(),
-            "space": SpaceKeys.RAS,
-            "warnings": warnings,
-        }
+        # named, or ITK would choose the reader by a file's first bytes, which are anybody's
+        imageio = itk.GDCMImageIO.New()
+        return itk.imread(names if len(names) > 1 else names[0], imageio=imageio)
 
 
 def _read(path: Path) -> tuple[np.ndarray, dict]:
     """Voxels and MONAI meta data (`affine` in RAS+, `warnings`) of a file or folder."""
     name = path.name.lower()
-    source: object = path
-    warnings: list[str] = []
-    reader: ImageReader
     if not path.exists():
         raise BadInput(f"there is no file or folder {path}")
     if path.is_dir():
-        source, warnings = series_files(path)
-        reader = _FilesReader()
-    elif name.endswith(NIFTI):
-        reader = NibabelReader()
-    elif name.endswith(NRRD):
-        reader = _NrrdReader()
-    elif name.endswith((".dcm", ".dicom", ".ima")):
-        source, reader = [path], _FilesReader()
-    else:
+        files, warnings = series_files(path)
+        return _dicom(path, files, warnings)
+    if name.endswith((".dcm", ".dicom", ".ima")):
+        return _dicom(path, [path], [])
+    if name.endswith(".nhdr"):
+        return _detached(path)
+    promised = _promised(path)
+    _three(promised.shape, path)
+    _check_memory(path, promised)
+    try:
+        if promised.format is Format.NRRD:
+            with path.open("rb") as file:
+                array = headers.read_voxels(file, headers.read_fields(file))
+        else:
+            array = np.asanyarray(headers.open_nifti(path).dataobj)
+    except UNREADABLE as error:
+        raise _damaged(path, error) from error
+    return array, _meta(path, promised.affine, promised.placed)
+
+
+def _promised(path: Path) -> Header:
+    """The header of a NIfTI or NRRD file whose ending says what it is."""
+    if not path.exists():
+        raise BadInput(f"there is no file or folder {path}")
+    name = path.name.lower()
+    if not name.endswith((*NIFTI, ".nrrd")):
         raise BadInput(
             f"{path} has an unknown ending: give a .nii, .nii.gz or .nrrd file, or a DICOM folder"
         )
     try:
-        array, meta = reader.get_data(reader.read(source))
-    except _UNREADABLE as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BadInput(f"{path} is damaged or not what its ending says ({reason})") from error
-    if meta.get("sform_code", 1) == 0 and meta.get("qform_code", 1) == 0:
-        warnings.append(
-            f"{path.name} does not say how it lies in space; left and right are a guess"
+        promised = read_header(path)
+    except UNREADABLE as error:
+        raise _damaged(path, error) from error
+    if not name.endswith(promised.format.value):
+        raise _damaged(path, f"its content is {promised.format.value}")
+    return promised
+
+
+def _damaged(path: Path, reason: object) -> BadInput:
+    reason = " ".join(str(reason).split())[:200]
+    return BadInput(f"{path} is damaged or not what its ending says ({reason})")
+
+
+def _check_memory(path: Path, promised: Header) -> None:
+    needed = promised.voxel_bytes + 4 * math.prod(promised.shape)  # as stored, and as float32
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise BadInput(
+            f"{path} needs {needed >> 20} MB of memory for {promised.shape} voxels, and this "
+            f"machine has {free >> 20} MB free: crop the volume, or free some memory"
         )
-    meta["warnings"] = [*warnings, *meta.get("warnings", ())]
+
+
+def _dicom(path: Path, files: list[Path], warnings: list[str]) -> tuple[np.ndarray, dict]:
+    try:
+        reader = _FilesReader()
+        array, meta = reader.get_data(reader.read(files))
+    except UNREADABLE as error:
+        raise _damaged(path, error) from error
+    meta["warnings"] = warnings
     return array, meta
 
 
+def _detached(path: Path) -> tuple[np.ndarray, dict]:
+    """A header on one's own disk, with its voxels in a file beside it."""
+    try:
+        fields = nrrd.read_header(str(path))
+        named = str(fields.get("data file", fields.get("datafile", path.name)))
+        if Path(named).name != named or named.startswith("LIST") or "%" in named:
+            raise BadInput(f"{path} names {named!r}: its voxels must lie beside it in one file")
+        affine, placed = headers.nrrd_affine(fields)
+        with path.open("rb") as file:
+            nrrd.read_header(file)
+            array = nrrd.read_data(fields, file, str(path))
+    except BadInput:
+        raise
+    except UNREADABLE as error:
+        raise _damaged(path, error) from error
+    return array, _meta(path, affine, placed)
+
+
+def _meta(path: Path, affine: np.ndarray, placed: bool) -> dict:
+    guess = f"{path.name} does not say how it lies in space; left and right are a guess"
+    return {
+        "affine": np.array(affine, dtype=np.float64),
+        "original_affine": np.array(affine, dtype=np.float64),
+        "space": SpaceKeys.RAS,
+        "warnings": [] if placed else [guess],
+    }
+
+
 def _three_dimensional(array: np.ndarray, path: Path) -> np.ndarray:
-    shape = array.shape
-    while array.ndim > 3 and array.shape[-1] == 1:
-        array = array[..., 0]
-    if array.ndim != 3:
-        raise BadInput(f"{path} has {len(shape)} dimensions {shape}: give one volume with three")
-    if min(array.shape) < 2:
-        raise BadInput(f"{path} is a single slice {shape}: give a volume with several slices")
+    array = array.reshape(_three(array.shape, path))
     if array.dtype.names or not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
         raise BadInput(
             f"{path} holds colours or complex numbers: give a volume with one value each"
         )
     return array
+
+
+def _three(shape: tuple[int, ...], path: Path) -> tuple[int, int, int]:
+    """A shape of three dimensions; trailing ones of length 1 are dropped."""
+    three = shape
+    while len(three) > 3 and three[-1] == 1:
+        three = three[:-1]
+    if len(three) != 3:
+        raise BadInput(f"{path} has {len(shape)} dimensions {shape}: give one volume with three")
+    if min(three) < 2:
+        raise BadInput(f"{path} is a single slice {shape}: give a volume with several slices")
+    return three

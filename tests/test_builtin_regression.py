@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from lib import pipeline
 from lib.configs.settings import Settings
+from lib.engine import parts
+from lib.engine.pipeline import Pipeline
+from lib.engine.recipe import Recipe
 from lib.geometry import Axis, Grid
 from lib.models.build import load_predictor
-from lib.pipeline import Pipeline
 from lib.prompts.simulated import mask_prompts
 from lib.prompts.types import PromptSet
 from lib.propagation.tracking import ObjectPass
@@ -63,7 +64,7 @@ def engine() -> Pipeline:
 def score(engine: Pipeline, scene: Scene) -> float:
     settings = Settings.parse({"policy": "baseline"})
     case = engine.open(scene.ct, settings)
-    outcome = engine.segment(case, scene.prompts, settings, roi=scene.roi)
+    outcome = engine.carry_out(case, Recipe(scene.prompts, settings, roi=scene.roi))
     return dice(outcome.labels > 0, scene.truth)
 
 
@@ -88,7 +89,7 @@ def test_a_shifted_crop_shows(engine, scene, monkeypatch):
     def two_voxels_off(prediction, grid, source_grid):
         return to_file_grid(np.roll(prediction, 2, axis=0), grid, source_grid)
 
-    monkeypatch.setattr(pipeline, "to_file_grid", two_voxels_off)
+    monkeypatch.setattr(parts, "to_file_grid", two_voxels_off)
     assert score(engine, scene) < FLOOR
 
 

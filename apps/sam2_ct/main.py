@@ -15,18 +15,18 @@ from monailabel.interfaces.tasks.strategy import Strategy
 
 from lib.activelearning.next_volume import INFO_KEY, HardestFirst
 from lib.configs.tasks import TaskConfig
+from lib.engine.jobs import JobBoard
+from lib.engine.log import Results
+from lib.engine.models import Engines, ModelKey
 from lib.infers.base import Services
-from lib.infers.engines import Engines
 from lib.infers.masks import MaskTask
 from lib.infers.points import PointTask, SliceTask
 from lib.infers.propagate import PropagateTask
 from lib.serving.guards import host_asked_for, is_loopback
 from lib.serving.images import key_of_image
 from lib.serving.install import install
-from lib.serving.jobs import JobBoard
 from lib.serving.labels import submitted_label
 from lib.serving.patience import limit_patience
-from lib.serving.results import Results
 
 logger = logging.getLogger(__name__)
 
@@ -55,9 +55,11 @@ class MyApp(MONAILabelApp):
 
     def init_infers(self) -> dict[str, InferTask]:
         """The models of the viewers' lists."""
-        self.services = Services(
-            self.config, Engines(self.config), self.board, Results(self._results_folder())
+        config = self.config
+        engines = Engines(
+            ModelKey(config.model, config.checkpoint), config.device, config.cache_mb << 20
         )
+        self.services = Services(config, engines, self.board, Results(self._results_folder()))
         tasks = [
             MaskTask(self.services),
             PointTask(self.services),

@@ -1,16 +1,11 @@
-from lib.activelearning.next_slice import next_slices
-from lib.activelearning.next_volume import HardestFirst, confidence
+from lib.activelearning.next_slice import confidence, next_slices
+from lib.activelearning.next_volume import HardestFirst
+from lib.geometry import Axis
+from lib.propagation.records import SliceRecord, Source
 
 
-def record(index, iou, source="forward", score=5.0, object_id=1, axis="axial"):
-    return {
-        "object": object_id,
-        "axis": axis,
-        "index": index,
-        "source": source,
-        "predicted_iou": iou,
-        "object_score": score,
-    }
+def record(index, iou, source="forward", score=5.0, object_id=1, axis=Axis.AXIAL):
+    return SliceRecord(object_id, axis, index, Source(source), iou, score)
 
 
 def test_least_sure_first_and_apart():
@@ -18,28 +13,28 @@ def test_least_sure_first_and_apart():
     records[12] = record(12, 0.4)
     records[13] = record(13, 0.5)
     found = next_slices(records)
-    assert found[0]["index"] == 12
-    assert 13 not in [s["index"] for s in found]
+    assert found[0].index == 12
+    assert 13 not in [s.index for s in found]
     assert len(found) == 3
 
 
 def test_far_from_prompts_at_equal_confidence():
     records = [record(0, 1, "prompt"), record(20, 1, "prompt")]
     records += [record(i, 0.8) for i in range(1, 20)]
-    assert next_slices(records, 1)[0]["index"] == 10
+    assert next_slices(records, 1)[0].index == 10
 
 
 def test_prompted_and_empty_slices_are_not_suggested():
     records = [record(0, 0.1, "prompt"), record(1, 0.1, score=-3.0), record(2, 0.9)]
-    assert [s["index"] for s in next_slices(records)] == [2]
+    assert [s.index for s in next_slices(records)] == [2]
     # of two passes over one slice the less sure one speaks
-    assert next_slices([*records, record(2, 0.3, "backward")])[0]["weight"] == 0.7
+    assert next_slices([*records, record(2, 0.3, "backward")])[0].weight == 0.7
 
 
 def test_objects_apart():
     found = next_slices([record(3, 0.5), record(4, 0.5, object_id=2)])
-    assert [(s["object"], s["index"]) for s in found] == [(1, 3), (2, 4)]
-    assert next_slices([]) == []
+    assert [(s.object_id, s.index) for s in found] == [(1, 3), (2, 4)]
+    assert next_slices([]) == ()
 
 
 def test_confidence():

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import requests
 
+from lib.engine.replay import replay
 from lib.errors import BadInput
-from lib.replay import replay
 from lib.serving.clients import COOKIE
 from tests.server.viewers import Ohif, read_nrrd
 
@@ -45,7 +45,7 @@ def test_replay_of_clicks(slicer, logs, model):
     answer = slicer.smart_edit("pelvis", clicks, model=model, roi=[55, 5, 5, 40, 20, 1])
     assert answer.status == 200, answer.detail
     _, outcome = replay(logs / answer.params["log"])
-    assert outcome.report["replay"]["identical"]
+    assert outcome.report.replay.identical
     np.testing.assert_array_equal(outcome.labels, answer.labels)
 
 

@@ -3,8 +3,8 @@ from dataclasses import dataclass
 import pytest
 from starlette.requests import Request
 
+from lib.engine.jobs import Job
 from lib.serving.clients import COOKIE, Caller, caller_of
-from lib.serving.jobs import Job
 
 
 @dataclass

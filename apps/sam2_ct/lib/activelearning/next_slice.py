@@ -1,57 +1,85 @@
-"""Where one more painted slice would help most."""
+"""Where one more painted slice would help most, and how sure a result is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lib.geometry import Axis
+from lib.propagation.records import SliceRecord, Source
 
 _APART = 3
 
 
-def next_slices(records: Iterable[Mapping[str, object]], count: int = 3) -> list[dict[str, object]]:
+@dataclass(frozen=True)
+class NextSlice:
+    """A suggestion.
+
+    Attributes:
+        object_id: of the result.
+        axis: the direction slices are counted in.
+        index: slice of `axis`.
+        weight: 0 to 1, the higher the more it would help.
+    """
+
+    object_id: int
+    axis: Axis
+    index: int
+    weight: float
+
+
+def next_slices(records: Iterable[SliceRecord], count: int = 3) -> tuple[NextSlice, ...]:
     """The slices the model is least sure of, far from what was painted.
 
     A slice weighs 1 − predicted IoU, times a factor from 0.5 next to a prompted slice to 1 at the
     slice farthest from any. Suggestions of one object lie at least three slices apart.
 
     Args:
-        records: of the report, `slices`: object, axis, index, source, predicted_iou, object_score.
+        records: of the report.
         count: suggestions per object.
 
     Returns:
-        Best first per object: object, axis, index, weight.
+        Object after object, best first.
     """
-    stacks: dict[tuple[int, str], dict[int, Mapping[str, object]]] = {}
+    stacks: dict[tuple[int, Axis], dict[int, SliceRecord]] = {}
     for record in records:
-        stack = stacks.setdefault((record["object"], record["axis"]), {})
-        known = stack.get(record["index"])
+        stack = stacks.setdefault((record.object_id, record.axis), {})
+        known = stack.get(record.index)
         # two passes may have seen a slice: the less sure one speaks, a prompt before either
         if known is None or _order(record) < _order(known):
-            stack[record["index"]] = record
-    suggestions: dict[int, list[dict[str, object]]] = {}
+            stack[record.index] = record
+    suggestions: dict[int, list[NextSlice]] = {}
     for (object_id, axis), stack in stacks.items():
-        prompted = [i for i, r in stack.items() if r["source"] == "prompt"]
-        tracked = {
-            i: r for i, r in stack.items() if r["source"] != "prompt" and r["object_score"] > 0
-        }
+        prompted = [i for i, r in stack.items() if r.source is Source.PROMPT]
+        tracked = {i: r for i, r in stack.items() if _is_tracked(r)}
         far = {i: min((abs(i - p) for p in prompted), default=1) for i in tracked}
         farthest = max(far.values(), default=1)
         for index, record in tracked.items():
-            weight = (1 - record["predicted_iou"]) * (0.5 + 0.5 * far[index] / farthest)
+            weight = (1 - record.predicted_iou) * (0.5 + 0.5 * far[index] / farthest)
             suggestions.setdefault(object_id, []).append(
-                {"object": object_id, "axis": axis, "index": index, "weight": round(weight, 4)}
+                NextSlice(object_id, axis, index, round(weight, 4))
             )
-    return [s for found in suggestions.values() for s in _apart(found, count)]
+    return tuple(s for found in suggestions.values() for s in _apart(found, count))
 
 
-def _order(record: Mapping[str, object]) -> tuple[bool, float]:
-    return record["source"] != "prompt", record["predicted_iou"]
+def confidence(records: Iterable[SliceRecord]) -> float | None:
+    """Mean predicted IoU of the slices that were tracked and hold the object; None without any."""
+    sure = [r.predicted_iou for r in records if _is_tracked(r)]
+    return round(sum(sure) / len(sure), 4) if sure else None
 
 
-def _apart(found: list[dict[str, object]], count: int) -> list[dict[str, object]]:
-    chosen: list[dict[str, object]] = []
-    for one in sorted(found, key=lambda s: (-s["weight"], s["index"])):
-        near = any(c["axis"] == one["axis"] and abs(c["index"] - one["index"]) < _APART
-                   for c in chosen)  # fmt: skip
+def _is_tracked(record: SliceRecord) -> bool:
+    return record.source is not Source.PROMPT and record.object_score > 0
+
+
+def _order(record: SliceRecord) -> tuple[bool, float]:
+    return record.source is not Source.PROMPT, record.predicted_iou
+
+
+def _apart(found: list[NextSlice], count: int) -> list[NextSlice]:
+    chosen: list[NextSlice] = []
+    for one in sorted(found, key=lambda s: (-s.weight, s.index)):
+        near = any(c.axis is one.axis and abs(c.index - one.index) < _APART for c in chosen)
         if not near:
             chosen.append(one)
         if len(chosen) == count:

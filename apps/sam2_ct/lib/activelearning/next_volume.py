@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
 
 #: Under this key the infer tasks leave their confidence with the image.
 INFO_KEY = "sam2_ct"
-
-
-def confidence(records: Iterable[Mapping[str, object]]) -> float | None:
-    """Mean predicted IoU of the slices that were tracked and hold the object; None without any."""
-    sure = [
-        r["predicted_iou"] for r in records if r["source"] != "prompt" and r["object_score"] > 0
-    ]
-    return round(sum(sure) / len(sure), 4) if sure else None
 
 
 class HardestFirst(Strategy):

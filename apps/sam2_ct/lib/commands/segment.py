@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +13,12 @@ from lib.errors import BadInput
 from lib.files import write_json
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from lib.configs.settings import Settings
+    from lib.engine.pipeline import Write
+    from lib.engine.report import Outcome
     from lib.geometry import Grid
-    from lib.pipeline import Outcome
     from lib.prompts.types import PromptSet
 
 console = Console(stderr=True)
@@ -94,38 +96,34 @@ def segment(
         raise BadInput("no prompt: give --prompts LABELMAP or --points FILE.json")
 
     # torch and the engine load here, after everything cheap has been checked
+    from lib.engine.clock import Clock
+    from lib.engine.pipeline import Pipeline
+    from lib.engine.recipe import Recipe
     from lib.models.build import load_predictor
-    from lib.pipeline import Pipeline
 
-    start = time.perf_counter()
-    loaded = load_predictor(model, checkpoint, device)
-    for warning in loaded.warnings:
-        console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
+    clock = Clock()
+    with clock("model"):
+        loaded = load_predictor(model, checkpoint, device)
+    _warn(loaded.warnings)
     pipeline = Pipeline(loaded)
-    model_loaded = time.perf_counter()
-    case = pipeline.open(ct, settings)
-    for warning in case.warnings:
-        console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
-    marked = read_prompts(case.source_grid, settings, prompts, points)
-    opened = time.perf_counter()
+    with clock("load"):
+        case = pipeline.open(ct, settings)
+        _warn(case.warnings)
+        marked = read_prompts(case.source_grid, settings, prompts, points)
     console.print(
         f"segmenting {len(marked.object_ids)} object(s) from {len(marked.prompts)} prompts"
     )
     outcome = _with_progress(
-        lambda progress: pipeline.segment(case, marked, settings, progress=progress)
+        lambda progress: pipeline.carry_out(
+            case,
+            Recipe(marked, settings),
+            progress,
+            clock=clock,
+            write=_writer(marked.object_ids, ct, output),
+        )
     )
-    finished = time.perf_counter()
-    written = _write(outcome, marked, ct, output)
-    outcome.report["seconds"] = {
-        "model": round(model_loaded - start, 3),
-        "load": round(opened - model_loaded, 3),
-        **outcome.report["seconds"],
-        "write": round(time.perf_counter() - finished, 3),
-    }
-    outcome.report["written"] = [str(p) for p in written]
-    if report is not None:
-        write_json(report, outcome.report)
-    for path in written:
+    _write_report(outcome, report)
+    for path in outcome.report.written:
         console.print(f"wrote {path}", soft_wrap=True)
 
 
@@ -160,14 +158,18 @@ def _replay(
     device: str,
     report: Path | None,
 ) -> None:
-    from lib.replay import replay
-    from lib.transforms.save import save_labelmap
+    from lib.engine.replay import replay
 
-    case, outcome = replay(log, ct, checkpoint, device, _with_progress)
-    save_labelmap(outcome.labels, outcome.grid, output, like=case.path)
-    if report is not None:
-        write_json(report, outcome.report)
-    if outcome.report["replay"]["identical"]:
+    _, outcome = replay(
+        log,
+        ct,
+        checkpoint,
+        device,
+        _with_progress,
+        lambda case, recipe: _writer(recipe.prompts.object_ids, case.path, output),
+    )
+    _write_report(outcome, report)
+    if outcome.report.replay and outcome.report.replay.identical:
         console.print(f"wrote {output}, voxel for voxel the logged result", soft_wrap=True)
     else:
         console.print(
@@ -199,14 +201,30 @@ def _with_progress(run: Callable[[Callable[[int, int], None]], Outcome]) -> Outc
         return run(lambda done, of: bar.update(task, completed=done, total=of))
 
 
-def _write(outcome: Outcome, prompts: PromptSet, ct: Path, output: Path) -> list[Path]:
+def _writer(ids: Sequence[int], ct: Path, output: Path) -> Write:
+    """Writes labels to `output`; those of objects that share voxels to a file for each."""
     from lib.transforms.save import save_labelmap
 
-    if outcome.labels.ndim == 3:
-        save_labelmap(outcome.labels, outcome.grid, output, like=ct)
-        return [output]
-    stem, ending = output.name.split(".", 1)
-    paths = [output.with_name(f"{stem}.object{i}.{ending}") for i in prompts.object_ids]
-    for labels, path in zip(outcome.labels, paths, strict=True):
-        save_labelmap(labels, outcome.grid, path, like=ct)
-    return paths
+    def write(labels: np.ndarray, grid: Grid) -> list[Path]:
+        if labels.ndim == 3:
+            save_labelmap(labels, grid, output, like=ct)
+            return [output]
+        stem, ending = output.name.split(".", 1)
+        paths = [output.with_name(f"{stem}.object{i}.{ending}") for i in ids]
+        for its, path in zip(labels, paths, strict=True):
+            save_labelmap(its, grid, path, like=ct)
+        return paths
+
+    return write
+
+
+def _write_report(outcome: Outcome, path: Path | None) -> None:
+    from lib.engine.report import to_json
+
+    if path is not None:
+        write_json(path, to_json(outcome.report))
+
+
+def _warn(sentences: Sequence[str]) -> None:
+    for warning in sentences:
+        console.print(f"warning: {warning}", style="yellow", soft_wrap=True)

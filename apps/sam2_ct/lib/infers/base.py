@@ -11,18 +11,18 @@ from pathlib import Path
 import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from lib.activelearning.next_slice import next_slices
-from lib.activelearning.next_volume import confidence
 from lib.configs.settings import Settings
 from lib.configs.tasks import TaskConfig
+from lib.engine.clock import Clock
+from lib.engine.jobs import JobBoard
+from lib.engine.log import Key, Results
+from lib.engine.models import Engines
+from lib.engine.pipeline import Case
+from lib.engine.recipe import Recipe
+from lib.engine.report import to_json
 from lib.errors import BadInput
 from lib.geometry import Axis
-from lib.infers.engines import Engines
-from lib.pipeline import Case
 from lib.prompts.viewers import first_item
-from lib.recipe import Recipe, carry_out
-from lib.serving.jobs import JobBoard
-from lib.serving.results import Key, Results
 from lib.transforms.save import save_labelmap
 
 Request = Mapping[str, object]
@@ -46,13 +46,11 @@ class Order:
         recipe: what to do.
         label_names: object names and their values in the answer.
         label: the name results are filed under.
-        decided: sentences for the user.
     """
 
     recipe: Recipe
     label_names: dict[str, int]
     label: str
-    decided: tuple[str, ...] = ()
 
 
 class PromptTask(InferTask):
@@ -89,24 +87,24 @@ class PromptTask(InferTask):
         services = self.services
         job = services.board.find(request.get("job"))
         settings = self.settings(request)
-        engine = services.engines.get(_text(request.get("network")))
-        case = engine.open(str(request["image"]), settings)
+        clock = Clock()
+        with clock("model"):
+            engine = services.engines.get(_text(request.get("network")))
+        with clock("load"):
+            case = engine.open(str(request["image"]), settings)
         if job:
             job.check()
-        order = self.read(request, case, settings)
-        outcome = carry_out(engine, case, order.recipe, job.progress if job else None)
-        report = outcome.report
-        report["decided"] = [*order.decided, *report["decided"]]
-        report["confidence"] = confidence(report["slices"])
-        report["next_slices"] = next_slices(report["slices"])
+        with clock("read"):
+            order = self.read(request, case, settings)
+        outcome = engine.carry_out(case, order.recipe, job.progress if job else None, clock=clock)
         entry = services.results.add(
             self.key(request, order.label), self.name, order.recipe, outcome, order.label_names
         )
         answer = write_answer(outcome.labels, case, request)
         return str(answer), {
             "label_names": order.label_names,
-            **report,
-            "log": entry.log.relative_to(services.results.folder).as_posix(),
+            **to_json(outcome.report),
+            "log": entry.path.relative_to(services.results.folder).as_posix(),
         }
 
     def settings(self, request: Request) -> Settings:

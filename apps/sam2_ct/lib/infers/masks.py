@@ -8,13 +8,14 @@ import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from lib.configs.settings import Settings
+from lib.engine.pipeline import Case
+from lib.engine.recipe import Recipe
 from lib.errors import BadInput
 from lib.geometry import Axis, Grid
 from lib.infers.base import Order, PromptTask, Request
-from lib.pipeline import Case
 from lib.prompts.types import PromptSet
 from lib.prompts.viewers import filled_slices, first_item, from_scribbles, selected_value
-from lib.recipe import Recipe
+from lib.prompts.wiped import Wiped
 from lib.transforms.load import load_labelmap, read_grid
 
 
@@ -25,18 +26,16 @@ class Before:
     Attributes:
         labels: (X, Y, Z) bool, what it gave.
         prompts: what it was given, under today's label value.
-        taken: (X, Y, Z) bool, where the segment was not to be; None: nowhere.
+        wiped: slices the segment was not to be on.
     """
 
     labels: np.ndarray
     prompts: PromptSet
-    taken: np.ndarray | None
+    wiped: tuple[Wiped, ...]
 
-    def wiped(self, dim: int) -> set[int]:
-        """Slices along `dim` on which the segment was not to be at all."""
-        if self.taken is None:
-            return set()
-        return set(range(self.taken.shape[dim])) - filled_slices(~self.taken, dim)
+    def wiped_along(self, axis: Axis) -> frozenset[int]:
+        """Slices of `axis` on which the segment was not to be at all."""
+        return frozenset().union(*(w.slices for w in self.wiped if w.axis is axis))
 
 
 class MaskTask(PromptTask):
@@ -62,24 +61,24 @@ class MaskTask(PromptTask):
             axis=axis,
             previous=None if before is None else before.labels,
             earlier=None if before is None else before.prompts,
-            wiped=frozenset() if before is None else before.wiped(grid.dim_of(axis)),
+            wiped=frozenset() if before is None else before.wiped_along(axis),
         )
         wiped = sorted(marked.wiped)
         taken = (labels > 0) & ~painted
-        np.moveaxis(taken, grid.dim_of(axis), 0)[wiped] = True
-        recipe = Recipe(
-            prompts=marked.prompts,
-            settings=replace(settings, axis=axis),
-            roi=marked.roi,
-            taken=taken if taken.any() else None,
-            values={value: 1},
-        )
         slices = (p.index for p in marked.prompts.prompts)
         decided = [f"prompts of {name!r}: {axis.value} slices {', '.join(map(str, slices))}"]
         if wiped:
             left = ", ".join(map(str, wiped))
             decided.append(f"left empty, since you wiped them: {axis.value} slices {left}")
-        return Order(recipe, label_names={name: 1}, label=name, decided=tuple(decided))
+        recipe = Recipe(
+            prompts=marked.prompts.renamed({value: 1}),
+            settings=replace(settings, axis=axis),
+            roi=marked.roi,
+            taken=taken if taken.any() else None,
+            wiped=(Wiped(1, axis, frozenset(wiped)),) if wiped else (),
+            decided=tuple(decided),
+        )
+        return Order(recipe, label_names={name: 1}, label=name)
 
     def _painted(self, request: Request, case: Case) -> tuple[np.ndarray, Grid]:
         """The uploaded label map, checked against the volume; on exactly the volume's grid."""
@@ -102,9 +101,8 @@ class MaskTask(PromptTask):
         last = self.services.results.last(self.key(request, name), self.name)
         if last is None or (labels := last.labels()).shape != shape:
             return None
-        recipe = last.recipe()
-        renamed = tuple(replace(p, object_id=value) for p in recipe.prompts.prompts)
-        return Before(labels > 0, PromptSet(recipe.prompts.grid, renamed), recipe.taken)
+        recipe = last.read().recipe
+        return Before(labels > 0, recipe.prompts.renamed({1: value}), recipe.wiped)
 
 
 def stacked_along(painted: np.ndarray, before: Before | None, grid: Grid) -> Axis:

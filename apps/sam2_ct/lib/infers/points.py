@@ -7,10 +7,10 @@ from dataclasses import replace
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from lib.configs.settings import Settings
+from lib.engine.pipeline import Case
+from lib.engine.recipe import Recipe
 from lib.infers.base import Order, PromptTask, Request
-from lib.pipeline import Case
 from lib.prompts.viewers import from_clicks
-from lib.recipe import Recipe
 
 
 class PointTask(PromptTask):

@@ -11,17 +11,17 @@ import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from lib.configs.settings import Settings
+from lib.engine.log import Entry, Key
+from lib.engine.pipeline import Case
+from lib.engine.recipe import Recipe
 from lib.errors import BadInput
 from lib.geometry import Axis
 from lib.infers.base import Order, PromptTask, Request, Services
 from lib.infers.masks import narrowest
 from lib.infers.points import SliceTask
-from lib.pipeline import Case
 from lib.prompts.labelmap import from_labelmap
 from lib.prompts.types import Mask, PromptSet
 from lib.prompts.viewers import first_item, parse_prompt_slices
-from lib.recipe import Recipe
-from lib.serving.results import Entry, Key
 from lib.transforms.load import load_labelmap, read_grid
 
 Submitted = Callable[[str], tuple[Path, dict[str, int]] | None]
@@ -70,10 +70,13 @@ class PropagateTask(PromptTask):
             for name, value in label_names.items()
         )
         return Order(
-            Recipe(prompts=prompts, settings=replace(settings, axis=axis)),
+            Recipe(
+                prompts=prompts,
+                settings=replace(settings, axis=axis),
+                decided=(f"prompts from {origin} ({told})",),
+            ),
             label_names=label_names,
             label="+".join(label_names),
-            decided=(f"prompts from {origin} ({told})",),
         )
 
     def _accepted(
@@ -106,7 +109,7 @@ class PropagateTask(PromptTask):
         masks: dict[tuple[Axis, int], Mask | None] = {}
         entry: Entry
         for entry in self.services.results.entries(key, SliceTask.name):
-            prompts = entry.recipe().prompts
+            prompts = entry.read().recipe.prompts
             if not prompts.grid.same_as(case.source_grid):
                 continue  # another volume under the same name
             labels = entry.labels()

@@ -7,7 +7,7 @@ voxels of `PromptSet.grid`; `PromptSet.on` moves a set to another orientation or
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -97,6 +97,11 @@ class PromptSet:
         """
         voxels = self.grid.map_to(grid)
         return PromptSet(grid, tuple(_move(p, self.grid, grid, voxels) for p in self.prompts))
+
+    def renamed(self, ids: Mapping[int, int]) -> PromptSet:
+        """These prompts, objects under other ids; those not named keep theirs."""
+        renamed = (replace(p, object_id=ids.get(p.object_id, p.object_id)) for p in self.prompts)
+        return replace(self, prompts=tuple(renamed))
 
     def merged(self, more: Iterable[Prompt]) -> PromptSet:
         """This set and `more` prompts on the same grid."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
-from lib.serving.jobs import Job
+from lib.engine.jobs import Job
 
 #: Given to a browser with OHIF's pages; OHIF's requests to the same server bring it back.
 COOKIE = "SAM2_CT_CLIENT"

@@ -22,11 +22,11 @@ from monailabel.interfaces.exception import MONAILabelException
 from monailabel.utils.others.generic import remove_file
 from requests import ConnectionError, Timeout
 
+from lib.engine.jobs import Job, JobBoard
 from lib.errors import BadInput, Cancelled, Unavailable
 from lib.serving.clients import client_of
 from lib.serving.dicom_seg import to_dicom_seg
 from lib.serving.images import find_image, keep_upload
-from lib.serving.jobs import Job, JobBoard
 
 logger = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.exception import MONAILabelException
 
+from lib.engine.jobs import JobBoard
+from lib.engine.log import Results
 from lib.serving.endpoint import infer_endpoint
 from lib.serving.guards import LoopbackOnly, UploadLimit
-from lib.serving.jobs import JobBoard
 from lib.serving.ohif import OhifCookies
-from lib.serving.results import Results
 from lib.serving.routes import own_routes
 
 

@@ -8,11 +8,11 @@ from monailabel.config import settings as server_settings
 from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.app import MONAILabelApp
 
+from lib.engine.jobs import Job, JobBoard
+from lib.engine.log import Entry, Key, Results
 from lib.errors import BadInput
 from lib.serving.clients import Caller, caller_of
 from lib.serving.images import key_of_image
-from lib.serving.jobs import Job, JobBoard
-from lib.serving.results import Entry, Key, Results
 
 
 def own_routes(instance: MONAILabelApp, board: JobBoard, results: Results) -> APIRouter:
@@ -102,11 +102,11 @@ def _known(board: JobBoard, job_id: str, caller: Caller) -> Job:
 def _brief(results: Results, entry: Entry) -> dict[str, object]:
     log = entry.read()
     return {
-        "created": log["created"],
-        "task": log["task"],
-        "log": entry.log.relative_to(results.folder).as_posix(),
-        "confidence": log["report"]["confidence"],
-        "next_slices": log["report"]["next_slices"],
+        "created": log.created,
+        "task": log.task,
+        "log": entry.path.relative_to(results.folder).as_posix(),
+        "confidence": log.report["confidence"],
+        "next_slices": log.report["next_slices"],
     }
 
 

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import torch
 
+from lib.engine.clock import Clock
+from lib.engine.log import Log, read_log
+from lib.engine.pipeline import Case, Logged, Pipeline, Write
+from lib.engine.recipe import Recipe
+from lib.engine.report import Outcome
 from lib.errors import BadInput
 from lib.models.build import LoadedModel, load_predictor
 from lib.models.registry import BUILTIN, CHECKPOINTS
-from lib.pipeline import Case, Outcome, Pipeline
 from lib.propagation.inferer import Progress
-from lib.recipe import Recipe, carry_out
-from lib.serving.results import fingerprint, read_log
 
 Watched = Callable[[Callable[[Progress], Outcome]], Outcome]
 """Runs a function that wants a `Progress`, and shows that."""
@@ -26,6 +28,7 @@ def replay(
     checkpoint: Path | None = None,
     device: str = "auto",
     watched: Watched = lambda run: run(lambda _done, _of: None),
+    write: Callable[[Case, Recipe], Write] | None = None,
 ) -> tuple[Case, Outcome]:
     """Reproduce the result of a log.
 
@@ -35,6 +38,7 @@ def replay(
         checkpoint: the file, if the log names one's own.
         device: see `load_predictor`.
         watched: shows progress.
+        write: see `Pipeline.carry_out`; made once the volume is open.
 
     Returns:
         The volume, and the outcome; its report says under `replay` whether the voxels are those
@@ -44,20 +48,29 @@ def replay(
         BadInput: not a log, another volume, or another checkpoint.
     """
     content = read_log(log)
-    recipe = Recipe.read(content["recipe"])
-    report = content["report"]
-    volume = ct or Path(report["volume"]["path"])
+    recipe = content.recipe
+    volume = ct or content.volume
     if not volume.exists():
         raise BadInput(f"the volume is not at {volume} any more: name it on the command line")
-    loaded = _same_model(report["checkpoint"], checkpoint, device)
-    pipeline = Pipeline(loaded)
-    case = pipeline.open(volume, recipe.settings)
+    clock = Clock()
+    with clock("model"):
+        pipeline = Pipeline(_same_model(content, checkpoint, device))
+    with clock("load"):
+        case = pipeline.open(volume, recipe.settings)
     if not case.source_grid.same_as(recipe.prompts.grid):
         raise BadInput(f"{volume} is not the volume of {log}: their grids differ")
-    with _threads(int(content["threads"])):
-        outcome = watched(lambda progress: carry_out(pipeline, case, recipe, progress))
-    same = fingerprint(outcome.labels) == content["labels_sha256"]
-    outcome.report["replay"] = {"log": str(log), "identical": same}
+    logged = Logged(log, content.labels_sha256)
+    with _threads(content.threads):
+        outcome = watched(
+            lambda progress: pipeline.carry_out(
+                case,
+                recipe,
+                progress,
+                clock=clock,
+                write=write and write(case, recipe),
+                logged=logged,
+            )
+        )
     return case, outcome
 
 
@@ -72,15 +85,15 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _same_model(logged: dict, checkpoint: Path | None, device: str) -> LoadedModel:
-    name, _, file = str(logged["name"]).partition(":")
+def _same_model(log: Log, checkpoint: Path | None, device: str) -> LoadedModel:
+    name, _, file = log.checkpoint.partition(":")
     if file and checkpoint is None:
         raise BadInput(f"the log was made with the checkpoint {file}: give it with --checkpoint")
     loaded = load_predictor(name if name in CHECKPOINTS else BUILTIN, checkpoint, device)
-    if loaded.sha256 != logged["sha256"]:
+    if loaded.sha256 != log.checkpoint_sha256:
         raise BadInput(
-            f"the log was made with another checkpoint ({logged['name']}, SHA-256 "
-            f"{logged['sha256'][:12]}…, this one is {loaded.name}, {loaded.sha256[:12]}…): "
+            f"the log was made with another checkpoint ({log.checkpoint}, SHA-256 "
+            f"{log.checkpoint_sha256[:12]}…, this one is {loaded.name}, {loaded.sha256[:12]}…): "
             "give that file with --checkpoint"
         )
     return loaded

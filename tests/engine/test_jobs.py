@@ -2,8 +2,8 @@ import threading
 
 import pytest
 
+from lib.engine.jobs import Job, JobBoard, State
 from lib.errors import Cancelled
-from lib.serving.jobs import Job, JobBoard, State
 
 
 def job(client="a", image="ct", device="cpu", **kwargs) -> Job:
@@ -106,7 +106,7 @@ def test_failure_is_a_state_and_the_next_runs(board):
 
 def test_seconds_left_by_the_pace_so_far(monkeypatch):
     now = iter([10.0, 11.0, 12.0])
-    monkeypatch.setattr("lib.serving.jobs.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("lib.engine.jobs.time.monotonic", lambda: next(now))
     running = job(state=State.RUNNING)
     assert running.seconds_left() is None
     running.progress(1, 10)

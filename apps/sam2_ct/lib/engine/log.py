@@ -12,21 +12,22 @@ import hashlib
 import json
 import re
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from lib.engine.migrations import FORMAT, SCHEMA, migrated
+from lib.engine.recipe import Recipe
+from lib.engine.report import Outcome, fingerprint, to_json
 from lib.errors import BadInput
 from lib.files import write_json
-from lib.pipeline import Outcome
-from lib.recipe import Recipe
 from lib.transforms.load import load_labelmap
 from lib.transforms.save import save_labelmap
 
-FORMAT = "sam2_ct result 1"
 _UNDONE = "undone"
 
 
@@ -40,27 +41,88 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One logged result; `log` is its JSON file."""
+class Log:
+    """What a log says; `content` is its JSON in today's schema.
 
-    log: Path
+    The report in it is as it was written: only what is needed to run the recipe again is brought
+    up to date.
+    """
+
+    content: Mapping[str, object]
+
+    @property
+    def task(self) -> str:
+        """The task that made the result."""
+        return str(self.content["task"])
+
+    @property
+    def created(self) -> str:
+        """When, ISO 8601."""
+        return str(self.content["created"])
+
+    @property
+    def label(self) -> str:
+        """The object name it is filed under."""
+        return str(self.content["label"])
+
+    @property
+    def labels_sha256(self) -> str:
+        """Fingerprint of the label map."""
+        return str(self.content["labels_sha256"])
+
+    @property
+    def report(self) -> Mapping[str, object]:
+        """JSON of the report."""
+        return self.content["report"]
+
+    @property
+    def volume(self) -> Path:
+        """Where the volume was."""
+        return Path(self.report["volume"]["path"])
+
+    @property
+    def checkpoint(self) -> str:
+        """The checkpoint's name."""
+        return str(self.report["checkpoint"]["name"])
+
+    @property
+    def checkpoint_sha256(self) -> str:
+        """The checkpoint's content."""
+        return str(self.report["checkpoint"]["sha256"])
+
+    @property
+    def threads(self) -> int:
+        """CPU threads it was made with."""
+        return int(self.report["threads"])
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """What made the result.
+
+        Raises:
+            BadInput: it is damaged.
+        """
+        return Recipe.read(self.content["recipe"])
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One logged result; `path` is its JSON file."""
+
+    path: Path
 
     @property
     def labels_path(self) -> Path:
         """The label map."""
-        return self.log.with_suffix(".nrrd")
+        return self.path.with_suffix(".nrrd")
 
     def labels(self) -> np.ndarray:
         """(X, Y, Z) on the grid of the volume."""
         return load_labelmap(self.labels_path)[0]
 
-    def read(self) -> dict[str, object]:
+    def read(self) -> Log:
         """The whole log."""
-        return read_log(self.log)
-
-    def recipe(self) -> Recipe:
-        """What made the result."""
-        return Recipe.read(self.read()["recipe"])
+        return read_log(self.path)
 
 
 class Results:
@@ -86,9 +148,10 @@ class Results:
             entry = Entry(place / f"{now:%Y%m%dT%H%M%S.%f}.json")
             save_labelmap(outcome.labels, outcome.grid, entry.labels_path)
             write_json(
-                entry.log,
+                entry.path,
                 {
                     "format": FORMAT,
+                    "schema": SCHEMA,
                     "task": task,
                     "created": now.isoformat(timespec="milliseconds"),
                     "client": key.client,
@@ -97,9 +160,8 @@ class Results:
                     "label_names": label_names,
                     "labels": entry.labels_path.name,
                     "labels_sha256": fingerprint(outcome.labels),
-                    "threads": torch.get_num_threads(),
                     "recipe": recipe.describe(),
-                    "report": outcome.report,
+                    "report": to_json(outcome.report),
                 },
             )
         return entry
@@ -108,7 +170,7 @@ class Results:
         """All results of a key, newest first, of one task if it is named."""
         logs = sorted(self._place(key).glob("*.json"), reverse=True)
         entries = [Entry(log) for log in logs]
-        return [e for e in entries if task is None or e.read()["task"] == task]
+        return [e for e in entries if task is None or e.read().task == task]
 
     def last(self, key: Key, task: str | None = None) -> Entry | None:
         """The newest result of a key."""
@@ -118,7 +180,7 @@ class Results:
         """Names of the objects that have results."""
         place = self._place(Key(client, image, "x")).parent
         newest = (max(p.glob("*.json"), default=None) for p in sorted(place.glob("*")))
-        return [str(read_log(log)["label"]) for log in newest if log is not None]
+        return [read_log(log).label for log in newest if log is not None]
 
     def undo(self, key: Key) -> Entry | None:
         """Set the newest result aside; the one before it, if any, is the newest then.
@@ -130,9 +192,9 @@ class Results:
             newest = self.last(key)
             if newest is None:
                 raise BadInput(f"{key.label!r} has no result to undo")
-            aside = newest.log.parent / _UNDONE
+            aside = newest.path.parent / _UNDONE
             aside.mkdir(exist_ok=True)
-            newest.log.replace(aside / newest.log.name)  # first: without it the rest is not there
+            newest.path.replace(aside / newest.path.name)  # first: without it the rest is not there
             newest.labels_path.replace(aside / newest.labels_path.name)
         return self.last(key)
 
@@ -140,8 +202,8 @@ class Results:
         return self.folder / _slug(key.image) / _slug(key.client) / _slug(key.label)
 
 
-def read_log(path: Path) -> dict[str, object]:
-    """A log as `Results` writes it.
+def read_log(path: Path) -> Log:
+    """A log as `Results` writes it, or wrote it in an earlier version.
 
     Raises:
         BadInput: no such file, or something else.
@@ -152,14 +214,7 @@ def read_log(path: Path) -> dict[str, object]:
         raise BadInput(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
         raise BadInput(f"{path} is not JSON: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise BadInput(f"{path} is not the log of a result: its format is not {FORMAT!r}")
-    return content
-
-
-def fingerprint(labels: np.ndarray) -> str:
-    """SHA-256 of a label map's voxels, whatever its integer type."""
-    return hashlib.sha256(np.ascontiguousarray(labels, dtype="<u2")).hexdigest()
+    return Log(migrated(content, str(path)))
 
 
 def _slug(text: str) -> str:

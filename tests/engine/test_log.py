@@ -1,15 +1,17 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lib.configs.settings import Settings
+from lib.engine.log import Key, Results, fingerprint
+from lib.engine.migrations import SCHEMA
+from lib.engine.recipe import Recipe
+from lib.engine.report import CheckpointReport, Outcome, Report, VolumeReport
 from lib.errors import BadInput
 from lib.geometry import Axis, Grid
-from lib.pipeline import Outcome
 from lib.prompts.types import Mask, PromptSet
-from lib.recipe import Recipe
-from lib.serving.results import Key, Results, fingerprint
 
 GRID = Grid((4, 5, 6), np.eye(4))
 
@@ -25,10 +27,29 @@ def recipe() -> Recipe:
     return Recipe(PromptSet(GRID, (Mask(Axis.AXIAL, 2, 1, mask),)), Settings())
 
 
+def said(recipe, confidence) -> Report:
+    return Report(
+        volume=VolumeReport(Path("ct.nii"), GRID.shape, GRID.spacing),
+        crops=(),
+        settings=recipe.settings,
+        checkpoint=CheckpointReport("builtin", "0" * 64, True, 192, "cpu"),
+        objects=(),
+        slices=(),
+        encoded_slices=0,
+        confidence=confidence,
+        next_slices=(),
+        decided=(),
+        warnings=(),
+        seconds={},
+        threads=1,
+        versions={},
+    )
+
+
 def add(results, key, recipe, value=1, task="masks"):
     labels = np.zeros(GRID.shape, np.uint8)
     labels[1:3] = value
-    return results.add(key, task, recipe, Outcome(labels, GRID, {"n": value}), {"x": 1})
+    return results.add(key, task, recipe, Outcome(labels, GRID, said(recipe, value)), {"x": 1})
 
 
 def test_newest_first_and_back_again(results, recipe):
@@ -36,9 +57,9 @@ def test_newest_first_and_back_again(results, recipe):
     first, second = add(results, key, recipe, 1), add(results, key, recipe, 2)
     assert results.entries(key) == [second, first]
     assert results.last(key).labels().max() == 2
-    assert results.last(key).read()["report"] == {"n": 2}
+    assert results.last(key).read().report["confidence"] == 2
     np.testing.assert_array_equal(
-        results.last(key).recipe().prompts.prompts[0].mask, recipe.prompts.prompts[0].mask
+        results.last(key).read().recipe.prompts.prompts[0].mask, recipe.prompts.prompts[0].mask
     )
     assert results.undo(key) == first
     assert results.undo(key) is None
@@ -61,15 +82,15 @@ def test_tasks_and_labels_are_kept_apart(results, recipe):
 @pytest.mark.parametrize("name", ["../../up", "/etc", "..", "", "undone", "a/b", "ü" * 200, ".x"])
 def test_any_name_stays_in_the_folder(results, recipe, name):
     entry = add(results, Key(name, name, name), recipe)
-    assert entry.log.resolve().is_relative_to(results.folder.resolve())
-    assert len(entry.log.relative_to(results.folder).parts) == 4
+    assert entry.path.resolve().is_relative_to(results.folder.resolve())
+    assert len(entry.path.relative_to(results.folder).parts) == 4
     assert results.entries(Key(name, name, name)) == [entry]
     assert results.labels(name, name) == [name]
 
 
 def test_log_appears_last(results, recipe, monkeypatch):
     key = Key("me", "ct", "hip")
-    monkeypatch.setattr("lib.serving.results.write_json", lambda *_: 1 / 0)
+    monkeypatch.setattr("lib.engine.log.write_json", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         add(results, key, recipe)
     assert results.entries(key) == []
@@ -83,4 +104,6 @@ def test_fingerprint_does_not_depend_on_the_type():
 
 def test_log_is_plain_json(results, recipe):
     entry = add(results, Key("me", "ct", "hip"), recipe)
-    assert json.loads(entry.log.read_text())["format"] == "sam2_ct result 1"
+    log = json.loads(entry.path.read_text())
+    assert (log["format"], log["schema"]) == ("sam2_ct result", SCHEMA)
+    assert log["report"]["volume"]["path"] == "ct.nii"

@@ -1,0 +1,136 @@
+"""What came of one run of the network on a crop, brought to the file's grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lib.engine.report import CropReport, ObjectReport
+from lib.geometry import Axis, Grid
+from lib.propagation.fusion import separate
+from lib.propagation.records import Propagated
+from lib.transforms.chain import to_file_grid
+
+
+@dataclass(frozen=True)
+class Part:
+    """One run of the network.
+
+    Attributes:
+        grid: of the crop it saw, RAS.
+        found: what it says; slices are those of the crop.
+    """
+
+    grid: Grid
+    found: Propagated
+
+
+def label_map(parts: Sequence[Part], source: Grid, overlap: bool) -> np.ndarray:
+    """The objects of all parts on the file's grid.
+
+    Returns:
+        (X, Y, Z) uint16, each voxel the object that claims it; if `overlap`,
+        (objects, X, Y, Z) bool, by ascending id.
+    """
+    if overlap:
+        (part,) = parts
+        return np.stack(
+            [to_file_grid(c, part.grid, source) for c in separate(part.found.logits, overlap=True)]
+        )
+    labels = np.zeros(source.shape, dtype=np.uint16)
+    for part in parts:
+        here = to_file_grid(separate(part.found.logits), part.grid, source)
+        np.copyto(labels, here, where=here > 0)
+    return labels
+
+
+def in_file(part: Part, source: Grid) -> Propagated:
+    """What a part says, slices counted as in the file."""
+
+    def index(axis: Axis, t: int) -> int:
+        ijk = np.zeros((1, 3))
+        ijk[0, part.grid.dim_of(axis)] = t
+        return round(float(voxels.points(ijk)[0, source.dim_of(axis)]))
+
+    voxels = part.grid.map_to(source)
+    found = part.found
+    ends = []
+    for end in found.ends:
+        sides = [
+            (index(end.axis, end.first), end.first_rule),
+            (index(end.axis, end.last), end.last_rule),
+        ]
+        (first, first_rule), (last, last_rule) = sorted(sides, key=lambda side: side[0])
+        ends.append(
+            replace(end, first=first, last=last, first_rule=first_rule, last_rule=last_rule)
+        )
+    absent = []
+    for gap in found.absent:
+        first, last = sorted((index(gap.axis, gap.first), index(gap.axis, gap.last)))
+        absent.append(replace(gap, first=first, last=last))
+    return replace(
+        found,
+        slices=[replace(r, index=index(r.axis, r.index)) for r in found.slices],
+        ends=ends,
+        absent=absent,
+    )
+
+
+def crop_report(part: Part, source: Grid) -> CropReport:
+    """Where the part's crop lies in the file."""
+    corners = np.array([[0, 0, 0], np.array(part.grid.shape) - 1])
+    ends = part.grid.map_to(source).points(corners)
+    first, last = ends.min(0).astype(int), ends.max(0).astype(int)
+    return CropReport(
+        objects=tuple(sorted(part.found.logits)),
+        first=tuple(first.tolist()),
+        stop=tuple((last + 1).tolist()),
+        shape=part.grid.shape,
+    )
+
+
+def leave_out(
+    labels: np.ndarray,
+    ids: Sequence[int],
+    taken: np.ndarray | None,
+    wiped: np.ndarray | None,
+    beyond: Mapping[int, int],
+) -> tuple[ObjectReport, ...]:
+    """Take voxels of other segments and of wiped slices out of `labels`, in place, and count.
+
+    Args:
+        labels: (X, Y, Z) label map, or (objects, X, Y, Z) bool in the order of `ids`.
+        ids: the objects.
+        taken: (X, Y, Z) bool, voxels of other segments.
+        wiped: (X, Y, Z) bool, voxels of wiped slices.
+        beyond: object → voxels that the engine left out already, beyond its ends.
+    """
+    reports = []
+    for n, object_id in enumerate(ids):
+        its = labels[n] if labels.ndim == 4 else labels == object_id
+        counts = []
+        for excluded in (taken, wiped):
+            out = None if excluded is None else its & excluded
+            counts.append(0 if out is None else int(out.sum()))
+            if counts[-1]:
+                (labels[n] if labels.ndim == 4 else labels)[out] = 0
+                its = its & ~out
+        left_to_others, left_empty = counts
+        reports.append(
+            ObjectReport(
+                object_id, int(its.sum()), left_to_others, left_empty, beyond.get(object_id, 0)
+            )
+        )
+    return tuple(reports)
+
+
+def left_out_sentences(objects: Sequence[ObjectReport]) -> list[str]:
+    """What was taken out of the result, a sentence for each reason."""
+    reasons = (
+        (sum(o.left_to_others for o in objects), "belong to other segments and were left to them"),
+        (sum(o.left_empty for o in objects), "lie on slices you wiped and were left out"),
+        (sum(o.beyond for o in objects), "lie beyond the object's ends and were left out"),
+    )
+    return [f"{voxels} voxels {why}" for voxels, why in reasons if voxels]

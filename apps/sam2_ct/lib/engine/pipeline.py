@@ -1,0 +1,295 @@
+"""From a recipe to an outcome: what command line, server, replay and evaluation run.
+
+`Pipeline.open` reads, orients and windows a volume. `Pipeline.carry_out` cuts it down to what was
+marked, propagates, brings the result back to the file's own grid, and says what there is to say.
+"""
+
+from __future__ import annotations
+
+import platform
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+
+from lib.activelearning.next_slice import confidence, next_slices
+from lib.configs.settings import Settings
+from lib.engine.clock import Clock
+from lib.engine.parts import (
+    Part,
+    crop_report,
+    in_file,
+    label_map,
+    leave_out,
+    left_out_sentences,
+)
+from lib.engine.recipe import Recipe
+from lib.engine.report import (
+    CheckpointReport,
+    ObjectReport,
+    Outcome,
+    Replay,
+    Report,
+    VolumeReport,
+    fingerprint,
+)
+from lib.errors import BadInput
+from lib.geometry import Bounds, Grid
+from lib.models.build import LoadedModel
+from lib.prompts.types import PromptSet
+from lib.prompts.wiped import as_voxels
+from lib.propagation.features import FeatureBank
+from lib.propagation.inferer import Progress, PseudoVideoInferer
+from lib.propagation.settings import Propagation
+from lib.transforms.chain import pre_transforms
+from lib.transforms.window import Window
+
+# On a GPU the encoder is faster in batches; on a CPU a batch gains nothing and would make the
+# first slice wait for its neighbours.
+_GPU_BATCH = 8
+_OPEN_VOLUMES = 2
+_PACKAGES = ("torch", "sam2", "monai", "monailabel", "numpy")
+
+Write = Callable[[np.ndarray, Grid], Sequence[Path]]
+"""Puts labels on a grid into files, and tells their paths."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A volume ready for prompts.
+
+    Attributes:
+        path: where it came from.
+        image: (1, X, Y, Z) float32 in [0, 1], RAS.
+        source_grid: the file's grid, on which prompts come and results go.
+        window: what made the grey values.
+        warnings: sentences for the user.
+    """
+
+    path: Path
+    image: MetaTensor
+    source_grid: Grid
+    window: Window
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Logged:
+    """An earlier result to compare with: its log, and the fingerprint of its labels."""
+
+    log: Path
+    labels_sha256: str
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A part of a recipe that is one run of the network; prompts on the file's grid."""
+
+    prompts: PromptSet
+    settings: Settings
+    roi: Bounds | None
+
+
+class Pipeline:
+    """A loaded model and everything it needs to answer requests, one at a time.
+
+    Args:
+        model: from `lib.models.build.load_predictor`.
+        bank: encoded slices; may be shared with other pipelines.
+    """
+
+    def __init__(self, model: LoadedModel, bank: FeatureBank | None = None) -> None:
+        self.model = model
+        self.bank = FeatureBank() if bank is None else bank
+        batch = _GPU_BATCH if model.device.type == "cuda" else 1
+        self.inferer = PseudoVideoInferer(model.predictor, model.sha256, self.bank, batch)
+        self._lock = threading.Lock()
+        self._opened: OrderedDict[tuple[object, ...], Case] = OrderedDict()
+
+    def open(self, path: str | Path, settings: Settings) -> Case:
+        """Read, orient and window a volume; the last two stay open for corrections.
+
+        Raises:
+            BadInput: the file cannot be used.
+        """
+        path = Path(path)
+        key = (path, settings.window, *_state_of(path))
+        case = self._opened.get(key)
+        if case is None:
+            *opening, _crop = pre_transforms(window=settings.window)
+            data = {"image": path}
+            for transform in opening:  # not Compose: it would hide a BadInput in a RuntimeError
+                data = transform(data)
+            case = Case(
+                path, data["image"], data["source_grid"], settings.window, tuple(data["warnings"])
+            )
+            self._opened[key] = case
+            while len(self._opened) > _OPEN_VOLUMES:
+                self._opened.popitem(last=False)
+        return case
+
+    def carry_out(
+        self,
+        case: Case,
+        recipe: Recipe,
+        progress: Progress | None = None,
+        *,
+        clock: Clock | None = None,
+        write: Write | None = None,
+        logged: Logged | None = None,
+    ) -> Outcome:
+        """Run a recipe. The same recipe, volume, checkpoint and machine give the same voxels.
+
+        Args:
+            case: from `open`, with the recipe's window.
+            recipe: what to do.
+            progress: told after every slice; may raise to stop.
+            clock: has the seconds of what went before, for the report.
+            write: called with the labels and their grid before the report is made.
+            logged: an earlier result to compare with.
+
+        Raises:
+            BadInput: prompts that do not fit the volume or the settings.
+        """
+        clock = clock or Clock()
+        source, ids = case.source_grid, recipe.prompts.object_ids
+        _check_taken(recipe.taken, source)
+        wiped = as_voxels(recipe.wiped, source) if recipe.wiped else None
+        excluded = [e for e in (recipe.taken, wiped) if e is not None]
+        pieces = _pieces(recipe)
+        parts: list[Part] = []
+        for number, piece in enumerate(pieces):
+            watch = progress and _in_turn(progress, number, len(pieces))
+            parts.append(self._run(case, piece, excluded, watch, clock))
+        with clock("restore"):
+            labels = label_map(parts, source, recipe.settings.overlap)
+            beyond = {i: sum(p.found.beyond.get(i, 0) for p in parts) for i in ids}
+            objects = leave_out(labels, ids, recipe.taken, wiped, beyond)
+        written: tuple[Path, ...] = ()
+        if write is not None:
+            with clock("write"):
+                written = tuple(write(labels, source))
+        replayed = logged and Replay(logged.log, fingerprint(labels) == logged.labels_sha256)
+        report = self._report(case, recipe, parts, objects, clock, written, replayed)
+        return Outcome(labels, source, report)
+
+    def _run(
+        self,
+        case: Case,
+        piece: _Piece,
+        excluded: Sequence[np.ndarray],
+        progress: Progress | None,
+        clock: Clock,
+    ) -> Part:
+        """One run of the network, on the crop that a piece needs."""
+        settings = piece.settings.engine()
+        with clock("prepare"):
+            *_, crop = pre_transforms(window=case.window, axes=settings.axes)
+            data = crop({"image": case.image, "prompts": piece.prompts, "roi": piece.roi})
+            prompts: PromptSet = data["prompts"]
+            whole = case.source_grid.map_to(prompts.grid)
+            foreign = [whole.array(e, prompts.grid.shape) for e in excluded]
+        with self._lock, clock("propagate"):
+            found = self.inferer(
+                data["image"][0].numpy(),
+                prompts,
+                settings,
+                progress,
+                np.logical_or.reduce(foreign) if foreign else None,
+            )
+        return Part(prompts.grid, found)
+
+    def _report(
+        self,
+        case: Case,
+        recipe: Recipe,
+        parts: Sequence[Part],
+        objects: tuple[ObjectReport, ...],
+        clock: Clock,
+        written: tuple[Path, ...],
+        replayed: Replay | None,
+    ) -> Report:
+        source, model = case.source_grid, self.model
+        told = [in_file(part, source) for part in parts]
+        slices = tuple(r for t in told for r in t.slices)
+        return Report(
+            volume=VolumeReport(
+                case.path, source.shape, tuple(round(s, 4) for s in source.spacing)
+            ),
+            crops=tuple(crop_report(part, source) for part in parts),
+            settings=recipe.settings,
+            checkpoint=CheckpointReport(
+                model.name, model.sha256, model.trained, model.image_size, str(model.device)
+            ),
+            objects=objects,
+            slices=slices,
+            ends=tuple(e for t in told for e in t.ends),
+            absent=tuple(a for t in told for a in t.absent),
+            encoded_slices=sum(t.encoded for t in told),
+            confidence=confidence(slices),
+            next_slices=next_slices(slices),
+            decided=(
+                *recipe.decided,
+                *dict.fromkeys(d for t in told for d in t.decided),
+                *left_out_sentences(objects),
+            ),
+            warnings=(*model.warnings, *case.warnings),
+            seconds=clock.seconds,
+            threads=torch.get_num_threads(),
+            versions={
+                "python": platform.python_version(),
+                **{package: version(package) for package in _PACKAGES},
+            },
+            precision=told[0].precision,
+            input_size=told[0].input_size,
+            written=written,
+            replay=replayed,
+        )
+
+
+def _pieces(recipe: Recipe) -> list[_Piece]:
+    """The runs of the network that a recipe needs."""
+    if not recipe.each_slice_alone:
+        return [_Piece(recipe.prompts, recipe.settings, recipe.roi)]
+    grid = recipe.prompts.grid
+    settings = replace(recipe.settings, propagation=Propagation.SINGLE, carry=False)
+    where = sorted({(p.axis, p.index) for p in recipe.prompts.prompts}, key=lambda w: w[1])
+    pieces = []
+    for axis, index in where:
+        here = tuple(p for p in recipe.prompts.prompts if (p.axis, p.index) == (axis, index))
+        # in plane the region of interest, or everything
+        first, stop = recipe.roi or (np.zeros(3, dtype=int), np.array(grid.shape))
+        first, stop = np.array(first), np.array(stop)
+        dim = grid.dim_of(axis)
+        first[dim], stop[dim] = index, index + 1
+        pieces.append(_Piece(PromptSet(grid, here), replace(settings, axis=axis), (first, stop)))
+    return pieces
+
+
+def _in_turn(progress: Progress, number: int, pieces: int) -> Progress:
+    """Progress of piece `number` as progress of all."""
+    if pieces == 1:
+        return progress
+    return lambda _done, _expected: progress(number + 1, pieces)
+
+
+def _check_taken(taken: np.ndarray | None, source: Grid) -> None:
+    if taken is not None and taken.shape != source.shape:
+        raise BadInput(
+            f"the voxels to leave alone have shape {taken.shape}, "
+            f"the volume {source.shape}: was the volume exchanged?"
+        )
+
+
+def _state_of(path: Path) -> tuple[float, int]:
+    """What changes when the file does; for a folder, when a file is added or removed."""
+    if not path.exists():
+        return 0.0, 0
+    state = path.stat()
+    return state.st_mtime, state.st_size

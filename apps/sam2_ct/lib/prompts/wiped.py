@@ -1,0 +1,27 @@
+"""Slices an annotator emptied: the object is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib.geometry import Axis, Grid
+
+
+@dataclass(frozen=True)
+class Wiped:
+    """Slices of one axis, counted as on the grid of the prompts, that one object is not on."""
+
+    object_id: int
+    axis: Axis
+    slices: frozenset[int]
+
+
+def as_voxels(wiped: Iterable[Wiped], grid: Grid) -> np.ndarray:
+    """(X, Y, Z) bool: every voxel of the slices that were wiped."""
+    voxels = np.zeros(grid.shape, dtype=bool)
+    for one in wiped:
+        np.moveaxis(voxels, grid.dim_of(one.axis), 0)[sorted(one.slices)] = True
+    return voxels

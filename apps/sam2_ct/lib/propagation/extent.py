@@ -84,25 +84,12 @@ class SliceSignals:
     Attributes:
         t: slice index in the pseudo-video.
         object_score: logit of the object being on the slice.
-        predicted_iou: the network's estimate of its own IoU, 0 to 1.
-        area: of the mask, mm².
-        overlap: Dice with the mask of the slice before it in the order of tracking, 0 to 1.
-        shift: mm in the slice between the centroids of this mask and the one before; 0 where
-            either is empty.
-        inside: share of the mask that lies inside the outermost prompted mask, 0 to 1.
-        distance: mm along the axis to the nearest prompted slice.
-        grey: mean of the windowed volume in the mask, 0 to 1; 0 where it is empty.
+        empty: the mask has no voxel.
     """
 
     t: int
     object_score: float
-    predicted_iou: float
-    area: float
-    overlap: float
-    shift: float
-    inside: float
-    distance: float
-    grey: float
+    empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,7 +98,7 @@ class End:
 
     Attributes:
         last: the outermost slice that still belongs to the object.
-        reason: end of the sentence "ends at slice N: …".
+        reason: a clause for the user, the end of the sentence "ends at slice N: …".
     """
 
     last: int

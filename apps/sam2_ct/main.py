@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 
@@ -18,24 +17,29 @@ from lib.configs.tasks import TaskConfig
 from lib.engine.jobs import JobBoard
 from lib.engine.log import Results
 from lib.engine.models import Engines, ModelKey
+from lib.errors import BadInput
 from lib.infers.base import Services
 from lib.infers.masks import MaskTask
 from lib.infers.points import PointTask, SliceTask
 from lib.infers.propagate import PropagateTask
-from lib.serving.guards import host_asked_for, is_loopback
+from lib.serving.auth.start import leave, open_desk
+from lib.serving.guards import host_asked_for
 from lib.serving.images import key_of_image
 from lib.serving.install import install
 from lib.serving.labels import submitted_label
 from lib.serving.patience import limit_patience
-
-logger = logging.getLogger(__name__)
 
 
 class MyApp(MONAILabelApp):
     """SAM 2 on CT, zero-shot, from a few marked slices."""
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
-        self.config = TaskConfig.parse(conf or {})
+        self.host = host_asked_for(sys.argv)
+        try:
+            self.config = TaskConfig.parse(conf or {})
+            self.desk = open_desk(self.config, self.host)
+        except BadInput as error:
+            leave(error)
         self.board = JobBoard()
         super().__init__(
             app_dir=app_dir,
@@ -88,13 +92,6 @@ class MyApp(MONAILabelApp):
     def on_init_complete(self) -> None:
         """Put our endpoint and routes in front of MONAI Label's."""
         super().on_init_complete()
-        host = host_asked_for(sys.argv)
-        if host is not None and not is_loopback(host):
-            logger.warning(
-                "this server is bound to %s: every machine that reaches it can read the studies "
-                "and start work. Without --host it answers this machine only.",
-                host,
-            )
         install(
             fastapi_app,
             self,
@@ -103,7 +100,8 @@ class MyApp(MONAILabelApp):
             self.services.results,
             device=self.services.engines.device,
             max_upload=self.config.max_upload_mb << 20,
-            loopback_only=host is None,
+            loopback_only=self.host is None or not (self.desk or self.config.open),
+            desk=self.desk,
         )
 
     def _results_folder(self) -> Path:

@@ -48,6 +48,9 @@ def test_own_checkpoint_is_the_only_one():
         {"max_upload_mb": "0"},
         {"max_upload_mb": "many"},
         {"axis": "up"},
+        {"login_hours": "0"},
+        {"login_hours": "nan"},
+        {"open": "maybe"},
     ],
 )
 def test_refused(conf):

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lib import commands
-from lib.commands import evaluate
+from lib.commands import evaluate, users
 from lib.commands.demo import demo
 from lib.commands.sample import sample
 from lib.commands.segment import segment
@@ -44,6 +44,7 @@ app.command("serve-dicom")(serve_dicom)
 app.command("segment")(segment)
 app.add_typer(evaluate.app, name="evaluate")
 app.command("sample")(sample)
+app.add_typer(users.app, name="users")
 
 
 @app.command("app")

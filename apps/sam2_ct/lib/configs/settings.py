@@ -78,7 +78,12 @@ class Settings:
         }
 
 
-def _truth(value: object) -> bool:
+def truth(value: object) -> bool:
+    """A switch as people type it.
+
+    Raises:
+        BadInput: neither true nor false.
+    """
     text = str(value).strip().lower()
     if text in ("true", "1", "yes", "on"):
         return True
@@ -99,8 +104,8 @@ _READERS = {
     "propagation": lambda v: Propagation.parse(str(v)),
     "axis": lambda v: Axis.parse(str(v)),
     "window": lambda v: parse_window(str(v)),
-    "carry": _truth,
+    "carry": truth,
     "merge": lambda v: str(v).strip().lower(),
     "end_of_object": _count,
-    "overlap": _truth,
+    "overlap": truth,
 }

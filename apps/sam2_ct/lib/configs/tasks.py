@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lib.configs.settings import Settings
+from lib.configs.settings import Settings, truth
 from lib.errors import BadInput
 from lib.models.registry import CHECKPOINTS
 from lib.propagation.features import DEFAULT_CACHE_BYTES
@@ -26,6 +26,9 @@ _KEYS = {
     "results",
     "max_upload_mb",
     "cache_mb",
+    "users",
+    "login_hours",
+    "open",
 }
 _UPSTREAM = {"server_mode"}  # MONAI Label's own keys, which come the same way
 _OFFERED = [name for name in CHECKPOINTS if not name.startswith("sam2.0")]
@@ -45,6 +48,9 @@ class TaskConfig:
         results: folder for the log of results; None: beside the studies.
         max_upload_mb: larger uploads are refused.
         cache_mb: bound of the encoded slices each loaded checkpoint keeps.
+        users: the file of those who may log in; None: log-in is off.
+        login_hours: after which one has to log in again.
+        open: whoever reaches the server may use it, and no log-in is wanted.
     """
 
     model: str = "auto"
@@ -56,6 +62,9 @@ class TaskConfig:
     results: Path | None = None
     max_upload_mb: int = 2048
     cache_mb: int = DEFAULT_CACHE_BYTES >> 20
+    users: Path | None = None
+    login_hours: float = 12.0
+    open: bool = False
 
     @classmethod
     def parse(cls, conf: Mapping[str, str]) -> TaskConfig:
@@ -81,6 +90,9 @@ class TaskConfig:
             results=Path(conf["results"]).expanduser() if conf.get("results") else None,
             max_upload_mb=_positive(conf, "max_upload_mb", cls.max_upload_mb),
             cache_mb=_positive(conf, "cache_mb", cls.cache_mb),
+            users=Path(conf["users"]).expanduser() if conf.get("users") else None,
+            login_hours=_hours(conf.get("login_hours") or str(cls.login_hours)),
+            open=truth(conf.get("open") or "false"),
         )
 
     def viewer_options(self) -> dict[str, object]:
@@ -118,3 +130,13 @@ def _positive(conf: Mapping[str, str], key: str, default: int) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise BadInput(f"{key} must be a whole number above 0, got {text!r}")
     return int(text)
+
+
+def _hours(text: str) -> float:
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = 0.0
+    if not 0 < hours <= 24 * 365:
+        raise BadInput(f"login_hours must be a number of hours above 0, got {text!r}")
+    return hours

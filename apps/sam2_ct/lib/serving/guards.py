@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,7 +21,8 @@ class UploadLimit:
         """Pass a request on."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        sentence = f"the upload is larger than {self.max_bytes >> 20} MB, the limit of this server"
+        limit = f"{self.max_bytes >> 20} MB" if self.max_bytes >> 20 else f"{self.max_bytes} bytes"
+        sentence = f"the upload is larger than {limit}, the limit of this server"
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > self.max_bytes:
             return await refuse(send, 413, sentence)
@@ -42,7 +43,8 @@ class LoopbackOnly:
     """Answers 403 to other machines.
 
     MONAI Label listens on all interfaces unless it is told a host; with this, a server that was
-    not told serves this machine alone.
+    not told serves this machine alone. So does one without log-in on the loopback, where a proxy
+    says that it asks for another machine.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -52,15 +54,19 @@ class LoopbackOnly:
         """Pass a request on."""
         if scope["type"] == "http" and not is_loopback((scope.get("client") or ("",))[0]):
             return await refuse(
-                send, 403, "this server answers its own machine only: start it with --host ADDRESS"
+                send,
+                403,
+                "this server answers its own machine only (README: Sharing a server in a lab)",
             )
         return await self.app(scope, receive, send)
 
 
-async def refuse(send: Send, status: int, sentence: str) -> None:
-    """A complete answer with a sentence as `detail`."""
+async def refuse(
+    send: Send, status: int, sentence: str, more: Iterable[tuple[bytes, bytes]] = ()
+) -> None:
+    """A complete answer with a sentence as `detail`, and `more` headers."""
     body = json.dumps({"detail": sentence}).encode()
-    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+    headers = [(b"content-type", b"application/json"), (b"connection", b"close"), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -78,15 +78,17 @@ def limits(
         BadInput: a marked slice lies outside the range.
     """
     first, last = min(prompted), max(prompted)
-    if extent.rule is ExtentRule.RANGE:
-        assert extent.first is not None and extent.last is not None
+    if extent.first is not None and extent.last is not None:  # a range
         if first < extent.first or last > extent.last:
             outside = first if first < extent.first else last
             raise BadInput(
                 f"slice {outside} is marked but lies outside the extent {extent.describe()}: "
                 "widen it or take the mark away"
             )
-        low, high = Limit(extent.first, Rule.RANGE), Limit(extent.last, Rule.RANGE)
+        low, high = (
+            Limit(extent.first, Rule.RANGE),
+            Limit(min(extent.last, num_slices - 1), Rule.RANGE),
+        )
     elif extent.rule is ExtentRule.PAINTED:
         low, high = Limit(first, Rule.PAINTED), Limit(last, Rule.PAINTED)
     else:
@@ -97,7 +99,7 @@ def limits(
         low = Limit(below, Rule.WIPED)
     if above < high.last:
         high = Limit(above, Rule.WIPED)
-    return low, Limit(min(high.last, num_slices - 1), high.rule)
+    return low, high
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3.10 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
-SAM2_CT := $(PY) apps/sam2_ct
+SAM2_CT := $(BIN)/sam2-ct
 PORT ?= 8000
 OUT ?= out
 
@@ -18,17 +18,18 @@ export OMP_WAIT_POLICY ?= PASSIVE
 setup: $(VENV)/.ready
 setup-dev: $(VENV)/.ready-dev
 
-# torch first: the source build of sam2 must find it, or it downloads a second one
-$(VENV)/.ready: requirements.txt
+# Without build isolation: sam2's build would fetch a torch of its own, and it needs none.
+INSTALL := SAM2_BUILD_CUDA=0 $(PY) -m pip install -q --no-build-isolation
+
+$(VENV)/.ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.10, 3.11 or 3.12 is needed: install one, or say make PYTHON=/path/to/python3.11"; exit 2; }
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install -q "setuptools>=70.1,<81" wheel $$(sed -n 's/^\(torch==[^ ]*\).*/\1/p' requirements.txt)
-	$(PY) -m pip install -q -r requirements.txt
-	SAM2_BUILD_CUDA=0 $(PY) -m pip install -q --no-build-isolation sam2==1.1.0
+	$(PY) -m pip install -q "setuptools>=77,<81" wheel
+	$(INSTALL) -e .
 	touch $@
 
-$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt
-	$(PY) -m pip install -q -r requirements.txt -r requirements-dev.txt
+$(VENV)/.ready-dev: $(VENV)/.ready
+	$(INSTALL) -e ".[dev]"
 	touch $@
 
 # make demo | make demo CT=ct.nii.gz PROMPTS=labels.nii.gz [TRUTH=mask.nii.gz]

@@ -12,6 +12,7 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.strategy import Strategy
 
+from lib import places
 from lib.activelearning.next_volume import INFO_KEY, HardestFirst
 from lib.configs.tasks import TaskConfig
 from lib.engine.jobs import JobBoard
@@ -40,6 +41,8 @@ class MyApp(MONAILabelApp):
             self.desk = open_desk(self.config, self.host)
         except BadInput as error:
             leave(error)
+        if self.config.home is not None:
+            places.settle(self.config.home)
         self.board = JobBoard()
         super().__init__(
             app_dir=app_dir,

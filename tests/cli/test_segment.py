@@ -14,10 +14,10 @@ import torch
 
 from lib.commands import execute
 from lib.commands.main import app
-from lib.commands.server import app_folder
+from lib.places import APP
 from tests.cli.conftest import AFFINE, SHAPE, save
 
-SCRIPT = app_folder() / "segment.py"
+SCRIPT = APP / "segment.py"
 
 
 @pytest.fixture(scope="module")

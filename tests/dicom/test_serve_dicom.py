@@ -12,9 +12,10 @@ import pytest
 import requests
 
 from lib.commands.orthanc import OrthancMissing, find_orthanc
-from lib.commands.server import answers, app_folder, free_port
+from lib.commands.server import answers, free_port
+from lib.places import APP
 
-COMMAND = [sys.executable, str(app_folder()), "serve-dicom"]
+COMMAND = [sys.executable, str(APP), "serve-dicom"]
 LIMIT = 180
 
 

@@ -16,14 +16,14 @@ import torch
 
 from lib import commands, evaluation
 from lib.commands import evaluate
-from lib.commands.server import app_folder
 from lib.evaluation import split as splits
 from lib.evaluation.cluster import Worker
 from lib.evaluation.configurations import Configuration
 from lib.evaluation.evaluator import Evaluator, Recipe
 from lib.evaluation.store import ResultStore
+from lib.places import APP
 
-SCRIPT = app_folder() / "evaluate.py"
+SCRIPT = APP / "evaluate.py"
 
 
 def run(*arguments):

@@ -13,7 +13,7 @@ from lib.commands.sample import sample
 from lib.commands.segment import segment
 from lib.commands.serve import serve
 from lib.commands.serve_dicom import serve_dicom
-from lib.commands.server import app_folder
+from lib.places import app_folder
 from lib.version import __version__
 
 NAME = "sam2-ct"

@@ -10,14 +10,9 @@ import time
 from pathlib import Path
 
 from lib.errors import Unavailable
+from lib.places import app_folder
 
 LOOPBACK = "127.0.0.1"
-_APP = Path(__file__).resolve().parents[2]
-
-
-def app_folder() -> Path:
-    """The folder to start MONAI Label's server with."""
-    return _APP
 
 
 def server_command(

@@ -29,6 +29,7 @@ _KEYS = {
     "users",
     "login_hours",
     "open",
+    "home",
 }
 _UPSTREAM = {"server_mode"}  # MONAI Label's own keys, which come the same way
 _OFFERED = [name for name in CHECKPOINTS if not name.startswith("sam2.0")]
@@ -51,6 +52,7 @@ class TaskConfig:
         users: the file of those who may log in; None: log-in is off.
         login_hours: after which one has to log in again.
         open: whoever reaches the server may use it, and no log-in is wanted.
+        home: folder for downloads; None: see `lib.places`.
     """
 
     model: str = "auto"
@@ -65,6 +67,7 @@ class TaskConfig:
     users: Path | None = None
     login_hours: float = 12.0
     open: bool = False
+    home: Path | None = None
 
     @classmethod
     def parse(cls, conf: Mapping[str, str]) -> TaskConfig:
@@ -93,6 +96,7 @@ class TaskConfig:
             users=Path(conf["users"]).expanduser() if conf.get("users") else None,
             login_hours=_hours(conf.get("login_hours") or str(cls.login_hours)),
             open=truth(conf.get("open") or "false"),
+            home=Path(conf["home"]).expanduser() if conf.get("home") else None,
         )
 
     def viewer_options(self) -> dict[str, object]:

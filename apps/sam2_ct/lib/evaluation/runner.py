@@ -23,7 +23,7 @@ from lib.evaluation.split import Sample, Split
 from lib.evaluation.store import FORMAT, ResultStore
 from lib.models.build import LoadedModel
 from lib.models.download import fetch
-from lib.models.registry import BUILTIN, CHECKPOINTS, MODEL_DIR
+from lib.models.registry import BUILTIN, CHECKPOINTS
 
 _PACKAGES = ("torch", "sam2", "monai", "monailabel", "numpy", "scipy", "scikit-image", "pandas")
 
@@ -144,7 +144,7 @@ def _why_not(name: str, run_model: str) -> str | None:
     if run_model in (BUILTIN, "untrained"):
         return f"checkpoint {name!r} is not fetched in a run with the built-in one"
     try:
-        fetch(CHECKPOINTS[name], MODEL_DIR)
+        fetch(CHECKPOINTS[name])
     except Unavailable as error:
         return str(error)
     return None

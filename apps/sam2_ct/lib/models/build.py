@@ -15,7 +15,7 @@ from sam2.sam2_video_predictor import SAM2VideoPredictor
 from lib.errors import BadInput, Unavailable
 from lib.models.checkpoint import Weights, architecture_of, put_into, read_weights
 from lib.models.download import Patience, fetch
-from lib.models.registry import BUILTIN, MODEL_DIR, Checkpoint, resolve
+from lib.models.registry import BUILTIN, MODEL_DIR, Checkpoint, place_of, resolve
 
 #: What ``--model auto`` prefers.
 PREFERRED = "small"
@@ -65,19 +65,19 @@ def load_predictor(
     checkpoint: Path | None = None,
     device: str = "auto",
     *,
-    folder: Path = MODEL_DIR,
+    folder: Path | None = None,
     patience: Patience | None = None,
     predictor_class: str = POLICY_PREDICTOR,
 ) -> LoadedModel:
     """Build the predictor for a model name or a checkpoint file.
 
     Args:
-        model: A name of the registry, or ``auto``: the checkpoint `PREFERRED` if it is in
-            ``folder`` or can be downloaded, otherwise the built-in one with a warning.
+        model: A name of the registry, or ``auto``: the checkpoint `PREFERRED` if it is here
+            or can be downloaded, otherwise the built-in one with a warning.
         checkpoint: A user's own file. Its architecture is known from its SHA-256, otherwise
             from ``model``.
         device: ``auto`` (CUDA if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
-        folder: Where checkpoints lie and downloads go.
+        folder: Where checkpoints lie and downloads go, see `place_of`.
         patience: Time limits of a download.
         predictor_class: Dotted name of `SAM2VideoPredictor` or a subclass.
 
@@ -97,7 +97,7 @@ def load_predictor(
         model, reason = _preferred_or_builtin(folder, patience)
         warnings += reason
     chosen = resolve(model)
-    path = folder / chosen.file
+    path = place_of(chosen, folder)
     if chosen.url is not None:
         path = fetch(chosen, folder, patience=patience)
     elif not path.exists():
@@ -126,7 +126,7 @@ def choose_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def read_config(checkpoint: Checkpoint, folder: Path = MODEL_DIR) -> DictConfig:
+def read_config(checkpoint: Checkpoint, folder: Path | None = None) -> DictConfig:
     """The ``model`` part of a checkpoint's configuration, as its YAML file has it.
 
     Read directly rather than through Hydra's compose, whose search path is one global
@@ -136,7 +136,7 @@ def read_config(checkpoint: Checkpoint, folder: Path = MODEL_DIR) -> DictConfig:
         text = (importlib.resources.files("sam2") / checkpoint.config).read_text()
         return OmegaConf.create(text).model
     # The app's own configuration is looked for beside the app when ``folder`` is elsewhere.
-    for place in (folder, MODEL_DIR):
+    for place in (folder or MODEL_DIR, MODEL_DIR):
         if (place / checkpoint.config).exists():
             return OmegaConf.load(place / checkpoint.config).model
     raise Unavailable(f"the configuration {MODEL_DIR / checkpoint.config} is missing: restore it")
@@ -155,7 +155,7 @@ def build_network(
         return instantiate(settings, _recursive_=True).eval()
 
 
-def _preferred_or_builtin(folder: Path, patience: Patience | None) -> tuple[str, list[str]]:
+def _preferred_or_builtin(folder: Path | None, patience: Patience | None) -> tuple[str, list[str]]:
     preferred = resolve(PREFERRED)
     try:
         fetch(preferred, folder, patience=patience)
@@ -173,7 +173,7 @@ def _assemble(
     weights: Weights,
     device: torch.device,
     predictor_class: str,
-    folder: Path,
+    folder: Path | None,
     *,
     name: str | None = None,
     warnings: list[str] | None = None,
@@ -194,13 +194,13 @@ def _untrained(
     kind: Checkpoint,
     device: torch.device,
     predictor_class: str,
-    folder: Path,
+    folder: Path | None,
     warnings: list[str],
 ) -> LoadedModel:
     """Random weights in place of the built-in checkpoint, said loudly."""
     config = read_config(kind, folder)
     warning = (
-        f"UNTRAINED NETWORK: {folder / kind.file} is missing, so random weights are used and "
+        f"UNTRAINED NETWORK: {place_of(kind, folder)} is missing, so random weights are used and "
         "every mask and Dice value means nothing"
     )
     predictor = build_network(config, predictor_class)

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from lib.errors import Unavailable
 from lib.models.hashing import PIECE, update_from
-from lib.models.registry import MODEL_DIR, Checkpoint
+from lib.models.registry import Checkpoint, place_of
 
 logger = logging.getLogger(__name__)
 
@@ -51,26 +51,27 @@ class _BrokenOff(Exception):
     """The connection ended before the file did."""
 
 
-def how_to_place(checkpoint: Checkpoint, folder: Path = MODEL_DIR) -> str:
+def how_to_place(checkpoint: Checkpoint, folder: Path | None = None) -> str:
     """What to do by hand when the download cannot be made: file, URL, place, SHA-256."""
+    place = place_of(checkpoint, folder)
     size = "" if checkpoint.size is None else f", {checkpoint.size / 1e6:.0f} MB"
     return (
         f"Without a network: on another machine download {checkpoint.url} "
-        f"(SHA-256 {checkpoint.sha256}{size}) and put it at {folder / checkpoint.file}; or name "
-        "the file with --checkpoint FILE (server: --conf checkpoint FILE)."
+        f"(SHA-256 {checkpoint.sha256}{size}) and put it at {place}; or name the "
+        "file with --checkpoint FILE (server: --conf checkpoint FILE)."
     )
 
 
 def fetch(
-    checkpoint: Checkpoint, folder: Path = MODEL_DIR, *, patience: Patience | None = None
+    checkpoint: Checkpoint, folder: Path | None = None, *, patience: Patience | None = None
 ) -> Path:
-    """Download ``checkpoint`` into ``folder`` unless its file is there already.
+    """Download ``checkpoint`` unless its file is there already.
 
     A file that is there is taken as it is; whoever reads it checks its hash.
 
     Args:
         checkpoint: One with a ``url`` and a ``sha256``.
-        folder: Where the file goes; made if missing.
+        folder: Where the file is looked for and goes, see `place_of`; made if missing.
         patience: Time limits.
 
     Returns:
@@ -80,13 +81,13 @@ def fetch(
         Unavailable: It cannot be had: no network, an error of the server, a wrong hash, no
             space. The message says why, and what to do by hand.
     """
-    target = folder / checkpoint.file
+    target = place_of(checkpoint, folder)
     if target.exists():
         return target
     if checkpoint.url is None or checkpoint.sha256 is None:
         raise Unavailable(f"checkpoint '{checkpoint.name}' is not at {target} and has no download")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         with _only_one(_beside(target, "lock")):
             # Another process may have brought it while we waited.
             if not target.exists():
@@ -98,8 +99,8 @@ def fetch(
         ) from error
     except OSError as error:
         raise Unavailable(
-            f"cannot store checkpoint '{checkpoint.name}' in {folder}: {_disk_trouble(error)}. "
-            + how_to_place(checkpoint, folder)
+            f"cannot store checkpoint '{checkpoint.name}' in {target.parent}: "
+            f"{_disk_trouble(error)}. " + how_to_place(checkpoint, folder)
         ) from error
     return target
 

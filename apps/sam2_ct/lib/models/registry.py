@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib.errors import BadInput
+from lib.places import APP, downloads
 
-#: Checkpoints lie here: the built-in one comes with the app, downloads land beside it.
-MODEL_DIR = Path(__file__).resolve().parents[2] / "model"
+#: The built-in checkpoint, and whatever else the person who set up the app put beside it.
+MODEL_DIR = APP / "model"
 
 #: SHA-256 of model/sam2_ct_builtin.safetensors. Whoever trains a new one edits this line
 #: (`sha256sum` prints it; a test compares). None: not pinned, any content is taken.
@@ -26,9 +27,9 @@ class Checkpoint:
 
     Attributes:
         name: What a person types after ``--model``.
-        file: File name in the model folder.
+        file: File name.
         config: A configuration of the ``sam2`` package (``configs/…``), or the name of a
-            file in the model folder.
+            file in `MODEL_DIR`.
         url: Where it can be downloaded; None for one that comes with the app.
         sha256: Its SHA-256; None if it is not pinned.
         size: Bytes, None if not known.
@@ -129,6 +130,20 @@ def resolve(name: str) -> Checkpoint:
     except KeyError:
         known = ", ".join(CHECKPOINTS)
         raise BadInput(f"unknown model '{name}': choose one of auto, {known}") from None
+
+
+def place_of(checkpoint: Checkpoint, folder: Path | None = None) -> Path:
+    """Where the file of a checkpoint is or, if it is nowhere, belongs.
+
+    Args:
+        checkpoint: One of the registry.
+        folder: The only place to look at; None: `MODEL_DIR`, then the user's own folder, where
+            downloads go.
+    """
+    if folder is None:
+        ours = checkpoint.url is None or (MODEL_DIR / checkpoint.file).exists()
+        folder = MODEL_DIR if ours else downloads()
+    return folder / checkpoint.file
 
 
 def recognise(sha256: str) -> Checkpoint | None:

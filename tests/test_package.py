@@ -82,7 +82,7 @@ ANSWERED_AT_ONCE = [
 @pytest.mark.parametrize(
     ("words", "code"),
     ANSWERED_AT_ONCE,
-    ids=lambda v: " ".join(map(str, v)) if isinstance(v, list) else "",
+    ids=[" ".join(words) for words, _ in ANSWERED_AT_ONCE],
 )
 def test_what_needs_no_network_loads_none(words, code, tmp_path):
     """Help, version and mistakes of typing answer without torch: by what is loaded, not by time."""

@@ -16,6 +16,7 @@ from lib.commands import execute
 from lib.commands.main import app
 from lib.places import APP
 from tests.cli.conftest import AFFINE, SHAPE, save
+from tests.signals import hears_ctrl_c
 
 SCRIPT = APP / "segment.py"
 
@@ -181,7 +182,12 @@ def test_interrupted_leaves_nothing(tmp_path, ct_array, painted):
     before = set(tmp_path.iterdir())
     command = [sys.executable, SCRIPT, ct, "--prompts", prompts, "-o", tmp_path / "o.nii.gz"]
     command += ["--model", "builtin", "--end-of-object", "0"]
-    process = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*map(str, command)],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hears_ctrl_c,
+    )
     seen = ""
     while "segmenting" not in seen and process.poll() is None:
         seen += os.read(process.stderr.fileno(), 4096).decode(errors="replace")

@@ -14,6 +14,7 @@ import requests
 from lib.commands.orthanc import OrthancMissing, find_orthanc
 from lib.commands.server import answers, free_port
 from lib.places import APP
+from tests.signals import hears_ctrl_c
 
 COMMAND = [sys.executable, str(APP), "serve-dicom"]
 LIMIT = 180
@@ -33,7 +34,11 @@ def serve_dicom(tmp_path):
         command = [*COMMAND, "-o", tmp_path / "out", "--port", str(port)]
         with log.open("w") as out:
             process = subprocess.Popen(
-                [*command, "--model", "builtin"], stdout=out, stderr=out, start_new_session=True
+                [*command, "--model", "builtin"],
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                preexec_fn=hears_ctrl_c,
             )
         started.append(process)
         return process, log

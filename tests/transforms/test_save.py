@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from lib.errors import BadInput
+from lib.files import check_output
 from lib.geometry import Grid
 from lib.transforms.load import load_labelmap
-from lib.transforms.save import check_output, save_labelmap
+from lib.transforms.save import save_labelmap
 from tests.geometry.grids import AFFINES, SHAPE, affine_of, random_labels
 from tests.transforms.conftest import hu
 

@@ -10,6 +10,22 @@ from pathlib import Path
 
 from lib.errors import BadInput
 
+#: Endings of the label maps this project writes.
+LABEL_MAPS = (".nii.gz", ".nii", ".nrrd")
+
+
+def check_output(path: str | Path) -> None:
+    """Say before the work starts that the label map `path` cannot be written.
+
+    Raises:
+        BadInput: unknown ending, or no such folder.
+    """
+    path = Path(path)
+    if not path.name.lower().endswith(LABEL_MAPS):
+        raise BadInput(f"cannot write {path}: its name must end in .nii.gz, .nii or .nrrd")
+    if not path.parent.is_dir():
+        raise BadInput(f"cannot write {path}: there is no folder {path.parent}")
+
 
 def write_whole(path: str | Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a file beside `path`, then put it in place in one step.

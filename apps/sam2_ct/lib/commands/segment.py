@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from lib.errors import BadInput
-from lib.files import write_json
+from lib.files import check_output, write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,16 +69,18 @@ def segment(
     ] = None,
 ) -> None:
     """Segment the marked objects of a CT through the whole volume."""
-    from lib.configs.settings import Settings
-    from lib.transforms.save import check_output
-
+    check_output(output)
     if replay_log is not None:
-        check_output(output)
         if prompts is not None or points is not None:
             raise BadInput("the log has its prompts: leave --prompts and --points out")
         return _replay(replay_log, ct, output, checkpoint, device, report)
     if ct is None:
         raise BadInput("no volume: name a NIfTI or NRRD file, or a folder with one DICOM series")
+    if prompts is None and points is None:
+        raise BadInput("no prompt: give --prompts LABELMAP or --points FILE.json")
+
+    from lib.configs.settings import Settings
+
     settings = Settings.parse(
         {
             "axis": axis,
@@ -91,9 +93,6 @@ def segment(
             "overlap": overlap,
         }
     )
-    check_output(output)
-    if prompts is None and points is None:
-        raise BadInput("no prompt: give --prompts LABELMAP or --points FILE.json")
 
     # torch and the engine load here, after everything cheap has been checked
     from lib.engine.clock import Clock

@@ -11,23 +11,11 @@ import nrrd
 import numpy as np
 
 from lib.errors import BadInput
+from lib.files import check_output
 from lib.geometry import Grid
 from lib.transforms.load import NIFTI, NRRD
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
-
-
-def check_output(path: str | Path) -> None:
-    """Say before the work starts that `path` cannot be written.
-
-    Raises:
-        BadInput: unknown ending, or no such folder.
-    """
-    path = Path(path)
-    if not path.name.lower().endswith((*NIFTI, ".nrrd")):
-        raise BadInput(f"cannot write {path}: its name must end in .nii.gz, .nii or .nrrd")
-    if not path.parent.is_dir():
-        raise BadInput(f"cannot write {path}: there is no folder {path.parent}")
 
 
 def save_labelmap(

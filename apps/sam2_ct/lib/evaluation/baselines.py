@@ -7,12 +7,12 @@ stand in the tables beside SAM 2. All work on arrays of one RAS crop.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 from scipy import ndimage
 from skimage.segmentation import random_walker
 
+from lib.propagation.prior import between
 from lib.transforms.window import PRESETS
 
 #: Least dense bone worth keeping: fatty marrow is darker, but it is enclosed and filled in.
@@ -47,17 +47,11 @@ def interpolate_slices(
     stack = np.moveaxis(np.asarray(labels, dtype=bool), dim, 0)
     in_plane = [s for d, s in enumerate(spacing) if d != dim]
     filled = np.zeros_like(stack)
-    drawn = [t for t in sorted(set(painted)) if stack[t].any()]
-    filled[drawn] = stack[drawn]
-    for a, b in pairwise(drawn):
-        first, last = (_signed_distance(stack[t], in_plane) for t in (a, b))
-        centre_a, centre_b = (np.array(ndimage.center_of_mass(stack[t])) for t in (a, b))
-        way = (centre_b - centre_a) if align else np.zeros(2)
-        for t in range(a + 1, b):
-            share = (t - a) / (b - a)
-            blend = (1 - share) * _shifted(first, share * way)
-            blend += share * _shifted(last, (share - 1) * way)
-            filled[t] = blend > 0
+    drawn = {t: stack[t] for t in painted if stack[t].any()}
+    for t, mask in drawn.items():
+        filled[t] = mask
+    for here in between(drawn, in_plane, spacing[dim], align=align):
+        filled[here.t] = here.distance > 0
     return np.moveaxis(filled, 0, dim)
 
 
@@ -155,16 +149,3 @@ def walk_randomly(
     found = probability > 0.5
     found[drawn] = stack[drawn]
     return np.moveaxis(found, 0, dim)
-
-
-def _signed_distance(mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    """Distance in mm to the outline of a (rows, columns) mask, positive inside."""
-    # a frame of background, so that a mask that fills the slice has an outside
-    padded = np.pad(mask, 1)
-    inside = ndimage.distance_transform_edt(padded, sampling=spacing)
-    outside = ndimage.distance_transform_edt(~padded, sampling=spacing)
-    return (inside - outside)[1:-1, 1:-1]
-
-
-def _shifted(distance: np.ndarray, by: np.ndarray) -> np.ndarray:
-    return ndimage.shift(distance, by, order=1, mode="nearest") if by.any() else distance

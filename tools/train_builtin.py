@@ -23,8 +23,9 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "apps/sam2_ct")]
 
+from lib.propagation.policy import describe
 from tools.phantoms.generate import generate
 from tools.training.curriculum import CURRICULUM, Phase, learning_rate, phase_at, total_steps
 from tools.training.export import export
@@ -139,7 +140,7 @@ class Trainer:
             "lr": rate,
             "norm": float(norm),
             "prompt": batch.prompt,
-            "policy": batch.timeline.memory.kind,
+            "policy": describe(batch.timeline.policy),
             **figures,
         }
 

@@ -14,7 +14,7 @@ from lib.propagation.video import PseudoVideo
 
 def fake(floats=256):
     """Features of 4·`floats` bytes."""
-    return SliceFeatures((torch.zeros(1, floats, 1, 1),), ())
+    return SliceFeatures((torch.zeros(1, floats, 1, 1),), torch.zeros(()))
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def encoder(predictor, video, bank=None, checkpoint="a", batch=1):
 
 
 def same(a, b):
-    return all(torch.equal(x, y) for x, y in zip(a[0], b[0], strict=True))
+    return all(torch.equal(x, y) for x, y in zip(a.levels, b.levels, strict=True))
 
 
 def test_a_slice_is_encoded_once(predictor, video):
@@ -45,13 +45,12 @@ def test_features_are_those_of_the_network(predictor, video):
     """What comes out of the bank is what stock SAM 2 computes of the frame."""
     with torch.inference_mode():
         out = predictor.forward_image(video.image(3)[None])
-        _, features, positions, sizes = predictor._prepare_backbone_features(out)
+    expected = SliceFeatures(tuple(out["backbone_fpn"]), out["vision_pos_enc"][-1])
     subject = encoder(predictor, video)
     for _ in ("fresh", "held"):
         got = subject(3)
-        assert same(got, (features,))
-        assert all(torch.equal(a, b) for a, b in zip(got[1], positions, strict=True))
-        assert got[2] == sizes
+        assert same(got, expected)
+        assert torch.equal(got.position, expected.position)
 
 
 @pytest.mark.parametrize("batch", [3, 5])
@@ -66,7 +65,7 @@ def test_features_do_not_depend_on_the_first_slice_asked_for(predictor, video, b
     assert all(
         torch.allclose(a, b, atol=1e-4)
         for t in (0, 7, 23)
-        for a, b in zip(forward[t][0], one(t)[0], strict=True)
+        for a, b in zip(forward[t].levels, one(t).levels, strict=True)
     )
 
 

@@ -394,6 +394,7 @@ def test_volume_and_prompts_must_fit(infer, three_prompts, volume):
         ({"merge": "median"}, "unknown merge 'median'"),
         ({"end_of_object": -1}, "0 or more"),
         ({"carry": True, "propagation": Propagation.THREE_AXIS}, "carry belongs to single"),
+        ({"carry": True, "policy": PRESETS["stretches"]}, "carry lets .* choose one"),
     ],
 )
 def test_bad_settings_are_refused(options, said):

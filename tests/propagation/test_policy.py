@@ -33,6 +33,10 @@ COMBINATIONS = (
     "tau=0",
     "tau=0.1",
     "tau=0.65,sliced=1",
+    "is+sps+stretches",
+    "sliced3+independent",
+    "gate3+stride2+stretches,pointers=follow",
+    "tau=0.1,bracket",
 )
 EVERY_POLICY = (*PRESETS, *COMBINATIONS)
 
@@ -89,6 +93,13 @@ def test_needs_no_torch():
         ("sliced3+sps", "c23@6 n17@2 n18@1 n19@0"),
         ("gate2+sps", "c23@6 n2@5 n3@4 n16@3 n17@2 n18@1 n19@0"),
         ("gate2+sliced3", "c0@6 c12@6 c23@6 n2@2 n3@1 n19@0"),
+        ("bracket", "c12@6 c23@6 n14@5 n15@4 n16@3 n17@2 n18@1 n19@0"),
+        ("independent", "c0@6 c12@6 c23@6 n14@5 n15@4 n16@3 n17@2 n18@1 n19@0"),
+        ("independent+stride2", "c0@6 c12@6 c23@6 n14@3 n16@2 n18@1 n19@0"),
+        ("independent+gate3", "c0@6 c12@6 c23@6 n14@5 n15@4 n16@3 n17@2 n18@1 n19@0"),
+        ("stretches", "c12@6 c23@6 n14@5 n15@4 n16@3 n17@2 n18@1 n19@0"),
+        ("is+stretches", "c12@6 c23@6 n18@5 n19@0"),
+        ("bracket+sps", "c23@6 n14@5 n15@4 n16@3 n17@2 n18@1 n19@0"),
     ],
 )
 def test_memories_at_20(policy, expected):
@@ -169,6 +180,20 @@ def test_gate_prefers_the_nearest_of_equals():
         # what SPS drops is not a recent slice either
         ("tau=0.05", 14, PROMPTS, False, "c12@6 n8@5 n9@4 n10@3 n11@2 n13@0"),
         ("tau=0", 3, (0, 1, 5), False, "c1@6 n2@0"),
+        # of two equally near the one the pass comes from, in either direction
+        ("tau=0", 6, PROMPTS, True, "c12@6 n11@4 n10@3 n9@2 n8@1 n7@0"),
+        # stretches: nothing from across the prompt met last; one side only beyond the outermost
+        ("independent", 13, PROMPTS, False, "c0@6 c12@6 c23@6"),
+        ("independent", 15, PROMPTS, False, "c0@6 c12@6 c23@6 n13@1 n14@0"),
+        ("independent", 10, PROMPTS, True, "c0@6 c12@6 c23@6 n11@0"),
+        ("stretches", 14, PROMPTS, False, "c12@6 c23@6 n13@0"),
+        ("stretches", 3, PROMPTS, False, "c0@6 c12@6 n1@1 n2@0"),
+        ("stretches", 3, PROMPTS, True, "c0@6 c12@6 n9@5 n8@4 n7@3 n6@2 n5@1 n4@0"),
+        ("stretches", 21, (4, 12), False, "c12@6 n15@5 n16@4 n17@3 n18@2 n19@1 n20@0"),
+        ("stretches", 2, (4, 12), True, "c4@6 n3@0"),
+        ("is+stretches", 14, PROMPTS, False, "c12@6 c23@6 n13@0"),
+        # painted slices side by side leave no stretch between them
+        ("stretches", 14, (12, 13, 20), False, "c13@6 c20@6"),
     ],
 )
 def test_memories_at_the_ends(policy, t, prompts, reverse, expected):
@@ -232,6 +257,16 @@ def test_rounding_does_not_lose_a_prompt():
         ("sliced0,pointers=follow", 20, False, "c0:20 c12:8"),
         ("stride4,pointers=follow", 20, False, "c0:20 c12:8 n19:1 n16:4 n8:12 n4:16"),
         ("gate2+sliced3,pointers=follow", 20, False, "c0:20 c12:8 n19:1 n18:2 n17:3"),
+        # the pointer of a prompt goes with its memory; those of tracked slices end at the wall
+        ("independent", 15, False, "c0:15 c12:3 n14:1 n13:2"),
+        (
+            "bracket",
+            14,
+            False,
+            "c12:2 n13:1 n11:3 n10:4 n9:5 n8:6 n7:7 n6:8 n5:9 n4:10 n3:11 n2:12 n1:13",
+        ),
+        ("stretches", 15, False, "c12:3 n14:1 n13:2"),
+        ("stretches", 9, True, "c12:3 n10:1 n11:2"),
     ],
 )
 def test_pointers(policy, t, reverse, expected):
@@ -332,7 +367,9 @@ def test_names_and_joins():
     assert parse_policy("sps,tau=0.2") == MemoryPolicy(tau=0.2)
     assert parse_policy("gate2, sliced=3") == MemoryPolicy(gate=2, sliced=3)
     assert parse_policy("intelligent=true") == PRESETS["is"]
+    assert parse_policy("is,bracket,independent") == PRESETS["is+stretches"]
     assert describe(MemoryPolicy()) == "baseline"
+    assert describe(MemoryPolicy(independent=True, intelligent=True)) == "is,independent"
     assert describe(MemoryPolicy(sliced=3, tau=0.2)) == "tau=0.2,sliced=3"
 
 

@@ -8,8 +8,10 @@ from lib.errors import BadInput
 from lib.geometry import Axis
 from lib.prompts.types import Box, Points
 from lib.propagation.features import FeatureBank, SliceEncoder
+from lib.propagation.memory import Remembered
 from lib.propagation.policy import PRESETS
-from lib.propagation.tracking import ObjectPass, Source, TrackedSlice, condition
+from lib.propagation.predictor import Decoded
+from lib.propagation.tracking import Kept, ObjectPass, Source, TrackedSlice, condition
 from lib.propagation.video import PseudoVideo
 from tests.propagation.conftest import SLICES, disc
 
@@ -62,11 +64,13 @@ class Scripted(ObjectPass):
 
     def _track(self, t):
         score = 1.0 if t in self.present else -1.0
-        return {
-            "pred_masks": torch.ones(1, 1, 2, 2),
-            "predicted_iou": torch.ones(1),
-            "object_score_logits": torch.full((1, 1), score),
-        }
+        said = Decoded(
+            logits=torch.ones(1, 1, 2, 2),
+            predicted_iou=torch.ones(1),
+            object_score=torch.full((1, 1), score),
+            pointer=torch.ones(1, 4),
+        )
+        return Kept(said, Remembered(torch.ones(1, 2, 1, 1), said.pointer))
 
     def run(self):
         """Slices visited until the pass ends."""
@@ -147,20 +151,21 @@ def test_negative_points_alone_correct_what_tracking_says(encoder):
 def test_negative_points_are_read_against_the_mask_tracked_there(encoder, monkeypatch):
     """The click goes in with the earlier logits, as a click on a tracked frame in stock SAM 2."""
     calls = []
-    step = encoder.predictor.track_step
+    decode = encoder.predictor.decode
 
-    def watch(**given):
-        out = step(**given)
-        calls.append((given, out["pred_masks"]))
+    def watch(*args, **given):
+        out = decode(*args, **given)
+        calls.append((given, out.logits))
         return out
 
-    monkeypatch.setattr(encoder.predictor, "track_step", watch)
+    monkeypatch.setattr(encoder.predictor, "decode", watch)
     run(encoder, [disc(1, 5), clicks(7, background=[[18, 20]])])
-    first, second = [(given, out) for given, out in calls if given["frame_idx"] == 7]
-    assert first[0]["point_inputs"] is None
-    assert first[0]["run_mem_encoder"] is False
-    assert second[0]["point_inputs"]["point_labels"].tolist() == [[0]]
-    assert torch.equal(second[0]["prev_sam_mask_logits"], first[1].clamp(-32, 32))
+    said = [n for n, (given, _) in enumerate(calls) if given["points"] is not None]
+    assert len(said) == 1
+    clicked, before = calls[said[0]][0], calls[said[0] - 1]
+    assert before[0]["previous"] is None
+    assert clicked["points"]["point_labels"].tolist() == [[0]]
+    assert torch.equal(clicked["previous"], before[1])
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -181,11 +186,11 @@ def test_positive_points_and_boxes_make_conditioning_slices(encoder):
 def test_clicks_refine_a_mask_on_the_same_slice(encoder):
     """Neither the mask alone nor the clicks alone: the clicks, given the mask."""
     mask, click = disc(1, 5), clicks(5, background=[[18, 26]])
-    both = condition(encoder, [mask, click]).outputs[5]["pred_masks"]
-    alone = condition(encoder, [mask]).outputs[5]["pred_masks"]
+    both = condition(encoder, [mask, click]).outputs[5].said.logits
+    alone = condition(encoder, [mask]).outputs[5].said.logits
     positive = clicks(5, foreground=[[18, 20]])
-    pointed = condition(encoder, [positive]).outputs[5]["pred_masks"]
-    refined = condition(encoder, [mask, positive]).outputs[5]["pred_masks"]
+    pointed = condition(encoder, [positive]).outputs[5].said.logits
+    refined = condition(encoder, [mask, positive]).outputs[5].said.logits
     assert not torch.equal(both, alone)
     assert not torch.equal(refined, pointed)
     assert not torch.equal(refined, alone)
@@ -196,7 +201,7 @@ def test_two_masks_on_a_slice_are_their_union(encoder):
     both = type(left)(Axis.AXIAL, 5, 1, left.mask | right.mask)
     apart = condition(encoder, [left, right]).outputs[5]
     together = condition(encoder, [both]).outputs[5]
-    assert torch.equal(apart["pred_masks"], together["pred_masks"])
+    assert torch.equal(apart.said.logits, together.said.logits)
 
 
 def test_prompts_in_any_order_are_the_same(encoder):

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from lib.propagation.policy import MemoryPolicy
 from tools.train_builtin import CLICKED, Trainer, write_phantom
 from tools.training.curriculum import CURRICULUM, Phase, learning_rate, phase_at, total_steps
 from tools.training.losses import frame_loss, iou
 from tools.training.network import build
 from tools.training.run import run_sequence
 from tools.training.sequences import Sequences
-from tools.training.timeline import Memory, Timeline, draw_timeline
+from tools.training.timeline import Timeline, draw_timeline
 
 TINY = (
     Phase("tiny", 3, (1e-4, 1e-4), batch=2, objects=2, tracked=1, slices=(8, 10), image_size=64),
@@ -52,24 +53,6 @@ def test_timelines_are_sound(phase):
         assert len(set(line.frames)) == len(line.frames)
         assert all(0 <= t < line.length for t in line.prompted)
         assert all(line.prompted[0] < t < line.tracked[0] for t in line.history)
-
-
-def test_memories_agree_with_the_engine():
-    from lib.propagation.policy import Query, parse_policy
-
-    for text, memory in {
-        "baseline": Memory(),
-        "is": Memory("is"),
-        "is+sps": Memory("is", reach=0.3),
-        "sliced3": Memory("sliced", 3),
-        "stride4": Memory("stride", 4),
-    }.items():
-        query = Query(20, 24, False, (0, 12, 23), {t: 1.0 for t in range(20) if t not in (0, 12)})
-        plan = parse_policy(text).plan(query)
-        ours = [(t, r) for t, r in memory.recents(20) if t in query.tracked]
-        assert sorted(ours) == sorted((m.slice, m.row) for m in plan.memories if not m.conditioning)
-        kept = memory.conditioning(20, (0, 12, 23), 24)
-        assert kept == [m.slice for m in plan.memories if m.conditioning]
 
 
 def test_a_batch_depends_on_seed_and_step_only(paths):
@@ -136,7 +119,9 @@ def test_where_clicks_are_taught_alone_the_rest_stays_as_it_is(paths, one_thread
 
 def test_history_of_its_own_takes_no_gradients_away(one_thread):
     """It is run without gradients, under autocast; what is tracked after it still teaches all."""
-    timeline = Timeline(length=12, prompted=(0, 11), history=(3, 4), tracked=(5,), memory=Memory())
+    timeline = Timeline(
+        length=12, prompted=(0, 11), history=(3, 4), tracked=(5,), policy=MemoryPolicy()
+    )
     images = torch.randn(5, 1, 3, 64, 64)
     masks = torch.zeros(5, 2, 1, 64, 64)
     masks[..., 20:40, 20:40] = 1
@@ -154,7 +139,9 @@ def test_history_of_its_own_takes_no_gradients_away(one_thread):
 
 
 def test_clicks_are_put_on_the_tracked_slices_that_hold_their_object(one_thread):
-    timeline = Timeline(length=12, prompted=(0, 11), history=(), tracked=(5, 6), memory=Memory())
+    timeline = Timeline(
+        length=12, prompted=(0, 11), history=(), tracked=(5, 6), policy=MemoryPolicy()
+    )
     images = torch.randn(4, 1, 3, 64, 64)
     masks = torch.zeros(4, 2, 1, 64, 64)
     masks[..., 20:40, 20:40] = 1

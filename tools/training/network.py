@@ -10,22 +10,24 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from sam2.modeling.sam2_base import SAM2Base
-from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch.nn import functional
 
-from tools.training.timeline import Memory
+from lib.propagation.memory import Bank, Remembered, assemble
+from lib.propagation.policy import MemoryPolicy, Query
+from lib.propagation.predictor import Sam2Parts
 
 CONFIG = Path(__file__).parents[2] / "apps" / "sam2_ct" / "model" / "sam2_ct_builtin.yaml"
 
 
-class TrainableSAM2(SAM2Base):
-    """`SAM2Base` that remembers what a `Memory` says, with gradients.
+class TrainableSAM2(Sam2Parts, SAM2Base):
+    """`SAM2Base` that remembers what a `MemoryPolicy` says, with gradients.
 
-    Kept in eval mode throughout: what training must see is what the predictor will do. Raw
-    decoder outputs (before masks of absent objects are blanked) are left in ``decoded``.
+    Plans become tensors in the code that also serves, so that what is trained is what is served.
+    Kept in eval mode throughout for the same reason. Raw decoder outputs (before masks of absent
+    objects are blanked) are left in ``decoded``.
     """
 
-    memory = Memory()
+    policy = MemoryPolicy()
     decoded: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
     def watch(self) -> TrainableSAM2:
@@ -46,58 +48,28 @@ class TrainableSAM2(SAM2Base):
         num_frames,
         track_in_reverse=False,
     ):
-        """As the base class, except that `memory` chooses the slices and their rows."""
+        """As the base class, except that `policy` chooses the slices and their rows."""
+        _, batch, channels = current_vision_feats[-1].shape
+        top = current_vision_feats[-1].permute(1, 2, 0).view(batch, channels, *feat_sizes[-1])
+        place = current_vision_pos_embeds[-1][:, :1].permute(1, 2, 0).view(1, *top.shape[1:])
         if is_init_cond_frame:
-            return super()._prepare_memory_conditioned_features(
-                frame_idx,
-                True,
-                current_vision_feats,
-                current_vision_pos_embeds,
-                feat_sizes,
-                output_dict,
-                num_frames,
-                track_in_reverse,
-            )
-        batch = current_vision_feats[-1].size(1)
-        height, width = feat_sizes[-1]
-        prompted, recent = output_dict["cond_frame_outputs"], output_dict["non_cond_frame_outputs"]
-        chosen = self.memory.conditioning(frame_idx, tuple(prompted), num_frames)
-        used = [(prompted[c], self.num_maskmem - 1) for c in chosen]
-        used += [
-            (recent[f], row) for f, row in reversed(self.memory.recents(frame_idx)) if f in recent
-        ]
-        features, positions = [], []
-        for out, row in used:
-            features.append(out["maskmem_features"].flatten(2).permute(2, 0, 1))
-            position = out["maskmem_pos_enc"][-1].flatten(2).permute(2, 0, 1)
-            positions.append(position + self.maskmem_tpos_enc[row])
-
-        limit = min(num_frames, self.max_obj_ptrs_in_encoder)
-        pointers = [(frame_idx - c, prompted[c]["obj_ptr"]) for c in chosen if c <= frame_idx]
-        pointers += [
-            (d, recent[frame_idx - d]["obj_ptr"])
-            for d in range(1, limit)
-            if frame_idx - d in recent
-        ]
-        count = 0
-        if pointers:
-            stacked = torch.stack([p for _, p in pointers])
-            distance = torch.tensor([float(d) for d, _ in pointers]) / (limit - 1)
-            code = get_1d_sine_pe(distance.to(stacked.device), dim=self.hidden_dim)
-            code = self.obj_ptr_tpos_proj(code)[:, None].expand(-1, batch, self.mem_dim)
-            pieces = self.hidden_dim // self.mem_dim
-            stacked = stacked.reshape(-1, batch, pieces, self.mem_dim)
-            features.append(stacked.permute(0, 2, 1, 3).flatten(0, 1))
-            positions.append(code.repeat_interleave(pieces, dim=0))
-            count = features[-1].shape[0]
-        fused = self.memory_attention(
-            curr=current_vision_feats,
-            curr_pos=current_vision_pos_embeds,
-            memory=torch.cat(features),
-            memory_pos=torch.cat(positions),
-            num_obj_ptr_tokens=count,
+            return self.recall(top, place, None)
+        prompted, tracked = (
+            {
+                t: Remembered(out["maskmem_features"], out["obj_ptr"])
+                for t, out in output_dict[store].items()
+            }
+            for store in ("cond_frame_outputs", "non_cond_frame_outputs")
         )
-        return fused.permute(1, 2, 0).view(batch, self.hidden_dim, height, width)
+        query = Query(
+            t=frame_idx,
+            num_slices=num_frames,
+            reverse=track_in_reverse,
+            conditioning=tuple(sorted(prompted)),
+            tracked=dict.fromkeys(tracked, 0.0),
+        )
+        rows = [(self.policy.plan(query), Bank(prompted, tracked))]
+        return self.recall(top, place, assemble(rows, self.codes(top), num_frames))
 
 
 @contextmanager

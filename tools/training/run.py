@@ -131,7 +131,7 @@ def run_sequence(
         clicked ones that hold their object, with their masks (N, 1, S, S), if there are any.
     """
     batch = masks.shape[1]
-    model.memory = timeline.memory
+    model.policy = timeline.policy
     prompted, history = len(timeline.prompted), len(timeline.history)
     first = prompted + history
     memory: dict[str, dict[int, Frame]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}

@@ -12,40 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lib.propagation.policy import MemoryPolicy, Query
 from tools.training.curriculum import Phase
-
-RECENT = 6  # rows 0 … 5 of the temporal embedding; row 6 is that of prompted slices
-
-
-@dataclass(frozen=True)
-class Memory:
-    """The paper's policies, as drawn for one batch.
-
-    Attributes:
-        kind: "baseline", "is", "sliced" or "stride".
-        number: k of sliced, s of stride.
-        reach: prompted slices farther than this share of the length are dropped (SPS).
-    """
-
-    kind: str = "baseline"
-    number: int = 1
-    reach: float = 1.0
-
-    def recents(self, t: int) -> list[tuple[int, int]]:
-        """(slice, row) of the recent slices that slice ``t`` looks back at."""
-        if self.kind == "is":
-            return [(t - 1, 0), (t - 2, RECENT - 1)]
-        if self.kind == "sliced":
-            return [(t - 1 - row, row) for row in range(self.number)]
-        if self.kind == "stride":
-            newest = ((t - 2) // self.number) * self.number
-            return [(t - 1, 0)] + [(newest - self.number * k, k + 1) for k in range(RECENT - 1)]
-        return [(t - 1 - row, row) for row in range(RECENT)]
-
-    def conditioning(self, t: int, prompted: tuple[int, ...], length: int) -> list[int]:
-        """The prompted slices that slice ``t`` looks at: those near enough, or the nearest."""
-        near = [c for c in prompted if abs(t - c) <= self.reach * length]
-        return near or [min(prompted, key=lambda c: abs(t - c))]
 
 
 @dataclass(frozen=True)
@@ -57,14 +25,14 @@ class Timeline:
         prompted: slices with a prompt.
         history: slices encoded from given masks.
         tracked: slices to run, in order.
-        memory: what is remembered.
+        policy: what is remembered.
     """
 
     length: int
     prompted: tuple[int, ...]
     history: tuple[int, ...]
     tracked: tuple[int, ...]
-    memory: Memory
+    policy: MemoryPolicy
 
     @property
     def frames(self) -> tuple[int, ...]:
@@ -72,14 +40,20 @@ class Timeline:
         return self.prompted + self.history + self.tracked
 
 
-def draw_memory(rng: np.random.Generator, chance: float) -> Memory:
-    """Stock memory, or with ``chance`` one of the paper's policies."""
+def draw_policy(rng: np.random.Generator, chance: float) -> MemoryPolicy:
+    """Stock memory, or with ``chance`` one of the paper's policies, in stretches or not."""
     if rng.random() >= chance:
-        return Memory()
+        return MemoryPolicy()
     kind = str(rng.choice(["is", "sliced", "stride", "baseline"], p=[0.45, 0.2, 0.1, 0.25]))
-    number = int(rng.integers(0, 6)) if kind == "sliced" else int(rng.choice([2, 4]))
-    reach = float(rng.uniform(0.1, 0.6)) if rng.random() < 0.6 else 1.0
-    return Memory(kind, number, reach)
+    recents = {
+        "is": {"intelligent": True},
+        "sliced": {"sliced": int(rng.integers(0, 6))},
+        "stride": {"stride": int(rng.choice([2, 4]))},
+        "baseline": {},
+    }[kind]
+    tau = float(rng.uniform(0.1, 0.6)) if rng.random() < 0.6 else 1.0
+    independent, bracket = (bool(v) for v in rng.random(2) < 0.5)
+    return MemoryPolicy(tau=tau, independent=independent, bracket=bracket, **recents)
 
 
 def draw_timeline(rng: np.random.Generator, phase: Phase) -> Timeline:
@@ -107,7 +81,21 @@ def draw_timeline(rng: np.random.Generator, phase: Phase) -> Timeline:
         if t not in prompted:
             tracked.append(t)
         t += 1
-    memory = draw_memory(rng, phase.policies)
-    wanted = {f for t in tracked for f, _ in memory.recents(t)}
-    history = tuple(sorted(f for f in wanted if prompted[0] < f < tracked[0] and f not in prompted))
-    return Timeline(length, prompted, history, tuple(tracked), memory)
+    policy = draw_policy(rng, phase.policies)
+    history = sorted(_looked_at(policy, length, prompted, tracked))
+    return Timeline(length, prompted, tuple(history), tuple(tracked), policy)
+
+
+def _looked_at(
+    policy: MemoryPolicy, length: int, prompted: tuple[int, ...], tracked: list[int]
+) -> set[int]:
+    """Slices before those tracked that a spatial memory of theirs would come from."""
+    if not tracked:
+        return set()
+    before = [t for t in range(prompted[0] + 1, tracked[0]) if t not in prompted]
+    known = dict.fromkeys([*before, *tracked], 0.0)
+    plans = (
+        policy.plan(Query(t, length, False, prompted, {k: v for k, v in known.items() if k < t}))
+        for t in tracked
+    )
+    return {m.slice for plan in plans for m in plan.memories} & set(before)

@@ -17,14 +17,29 @@ DEFAULT_CACHE_BYTES = 4 << 30
 
 @dataclass(frozen=True)
 class SliceFeatures:
-    """What SAM 2's tracker takes of an encoded slice; `levels` (1, C, h, w), finest first."""
+    """What SAM 2's tracker takes of an encoded slice.
+
+    Attributes:
+        levels: three of (1, C, h, w), finest first.
+        position: (1, C, h, w) positional encoding of the coarsest level.
+    """
 
     levels: tuple[torch.Tensor, ...]
-    positions: tuple[torch.Tensor, ...]
+    position: torch.Tensor
+
+    @property
+    def fine(self) -> tuple[torch.Tensor, ...]:
+        """The levels that only the decoder reads."""
+        return self.levels[:-1]
+
+    @property
+    def top(self) -> torch.Tensor:
+        """The coarsest level, which memory works on."""
+        return self.levels[-1]
 
     @property
     def num_bytes(self) -> int:
-        """Bytes held; the positional encodings are one copy for all slices."""
+        """Bytes held; the positional encoding is one copy for all slices."""
         return sum(t.numel() * t.element_size() for t in self.levels)
 
 
@@ -92,16 +107,12 @@ class SliceEncoder:
         self.batch = batch
         self.encoded = 0
         self._key = _signature(video, checkpoint, batch)
-        self._positions: tuple[torch.Tensor, ...] | None = None
+        self._position: torch.Tensor | None = None
 
     @torch.inference_mode()
-    def __call__(self, t: int):
-        """Features of slice `t` as `track_step` wants them: (features, positions, sizes)."""
-        held = self.bank.get(self._key, t) or self._encode(t)
-        _, features, positions, sizes = self.predictor._prepare_backbone_features(
-            {"backbone_fpn": list(held.levels), "vision_pos_enc": list(held.positions)}
-        )
-        return features, positions, sizes
+    def __call__(self, t: int) -> SliceFeatures:
+        """Features of slice `t`."""
+        return self.bank.get(self._key, t) or self._encode(t)
 
     def _encode(self, t: int) -> SliceFeatures:
         first = t - t % self.batch
@@ -109,12 +120,12 @@ class SliceEncoder:
         images = torch.stack([self.video.image(s) for s in slices])
         out = self.predictor.forward_image(images.to(self.predictor.device))
         self.encoded += len(slices)
-        if self._positions is None:
-            self._positions = tuple(p[:1].clone() for p in out["vision_pos_enc"])
+        if self._position is None:
+            self._position = out["vision_pos_enc"][-1][:1].clone()
         wanted = None
         for n, s in enumerate(slices):
             levels = tuple(level[n : n + 1].clone() for level in out["backbone_fpn"])
-            features = SliceFeatures(levels, self._positions)
+            features = SliceFeatures(levels, self._position)
             self.bank.put(self._key, s, features)
             wanted = features if s == t else wanted
         return wanted

@@ -41,6 +41,15 @@ class Query:
         """Signed number of slices since `other` in the direction of the pass."""
         return (other - self.t) if self.reverse else (self.t - other)
 
+    def within_stretch(self) -> Query:
+        """The same situation, knowing nothing of beyond the prompt the pass met last."""
+        behind = [d for c in self.conditioning if (d := self.distance(c)) >= 0]
+        if not behind:
+            return self
+        wall = min(behind)
+        known = {t: v for t, v in self.tracked.items() if self.distance(t) < wall}
+        return replace(self, tracked=known)
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -91,6 +100,10 @@ class MemoryPolicy:
         gate: how many of the slots hold the most confident slices of the pass instead (0–6).
         confidence: what the gate ranks by: `iou` (predicted IoU) or `score` (object score).
         pointers: `stock`, or `follow`: object pointers only of slices in the memory.
+        independent: recents and pointers of tracked slices never reach across a prompted slice in
+            the direction of the pass: each stretch between prompts stands alone.
+        bracket: the conditioning slices are the nearest prompt on either side (tau then acts on
+            these two). With `independent` a slice depends on nothing but these two prompts.
     """
 
     tau: float = 1.0
@@ -100,6 +113,8 @@ class MemoryPolicy:
     gate: int = 0
     confidence: str = "iou"
     pointers: str = "stock"
+    independent: bool = False
+    bracket: bool = False
 
     def __post_init__(self) -> None:
         _require(0.0 <= self.tau <= 1.0, f"tau must lie between 0 and 1, got {self.tau}")
@@ -122,6 +137,7 @@ class MemoryPolicy:
         Raises:
             ValueError: there is no conditioning slice.
         """
+        query = query.within_stretch() if self.independent else query
         kept = self._conditioning(query)
         recents = self._recents(query)
         memories = (
@@ -132,6 +148,7 @@ class MemoryPolicy:
 
     def retained(self, query: Query) -> frozenset[int]:
         """Tracked slices that the plan for `query.t` or a later slice may still read."""
+        query = query.within_stretch() if self.independent else query
         near = {t for t in query.tracked if 0 < query.distance(t) <= self.reach}
         return frozenset(near | set(self._most_confident(query)))
 
@@ -144,12 +161,14 @@ class MemoryPolicy:
     def _conditioning(self, query: Query) -> tuple[int, ...]:
         if not query.conditioning:
             raise ValueError("a plan needs at least one conditioning slice")
+        prompted = _bracket(query) if self.bracket else query.conditioning
         if self.tau >= 1.0:
-            return query.conditioning
+            return prompted
         # a whisker of slack: 0.3 · 10 is 3 to a person, a little less to a computer
         limit = self.tau * (query.extent or query.num_slices) + 1e-9
-        kept = tuple(c for c in query.conditioning if abs(query.t - c) <= limit)
-        return kept or (min(query.conditioning, key=lambda c: (abs(query.t - c), c)),)
+        kept = tuple(c for c in prompted if abs(query.t - c) <= limit)
+        # of two equally near the one the pass comes from, so that both directions are alike
+        return kept or (min(prompted, key=lambda c: (abs(query.t - c), query.distance(c) < 0)),)
 
     def _recents(self, query: Query) -> list[tuple[int, int]]:
         """(slice, row), oldest first as SAM 2 concatenates them."""
@@ -197,10 +216,18 @@ PRESETS: Mapping[str, MemoryPolicy] = {
     "sps": MemoryPolicy(tau=0.3),
     "is": MemoryPolicy(intelligent=True),
     "is+sps": MemoryPolicy(intelligent=True, tau=0.3),
+    "independent": MemoryPolicy(independent=True),
+    "bracket": MemoryPolicy(bracket=True),
+    "stretches": MemoryPolicy(independent=True, bracket=True),
+    "is+stretches": MemoryPolicy(intelligent=True, independent=True, bracket=True),
     **{f"sliced{k}": MemoryPolicy(sliced=k) for k in range(RECENT_ROWS + 1)},
     **{f"stride{s}": MemoryPolicy(stride=s) for s in (1, 2, 4)},
     **{f"gate{k}": MemoryPolicy(gate=k) for k in range(RECENT_ROWS + 1)},
 }
+
+
+# options that are on or off have a preset each, shorter to write than `independent=true`
+_FLAGS = {"intelligent": "is", "independent": "independent", "bracket": "bracket"}
 
 
 def parse_policy(text: str) -> MemoryPolicy:
@@ -224,11 +251,12 @@ def describe(policy: MemoryPolicy) -> str:
         if preset == policy:
             return name
     default = MemoryPolicy()
-    return ",".join(
-        f"{f.name}={str(value).lower()}"
+    changed = {
+        f.name: value
         for f in fields(policy)
         if (value := getattr(policy, f.name)) != getattr(default, f.name)
-    )
+    }
+    return ",".join(_FLAGS.get(name, f"{name}={value}") for name, value in changed.items())
 
 
 def _options(part: str, text: str) -> dict[str, object]:
@@ -256,6 +284,13 @@ def _options(part: str, text: str) -> dict[str, object]:
 
 def _back(query: Query, distance: int) -> int:
     return query.t + distance if query.reverse else query.t - distance
+
+
+def _bracket(query: Query) -> tuple[int, ...]:
+    """The nearest conditioning slice on either side of `t`, ascending."""
+    before = [c for c in query.conditioning if c <= query.t]
+    after = [c for c in query.conditioning if c > query.t]
+    return (*before[-1:], *after[:1])
 
 
 def _strided(query: Query, stride: int) -> Iterator[int]:

@@ -43,6 +43,11 @@ class PropagationSettings:
             raise BadInput(f"unknown merge {self.merge!r}: use mean or distance")
         if self.carry and self.propagation is not Propagation.SINGLE:
             raise BadInput("carry belongs to single-axis propagation: the other modes merge passes")
+        if self.carry and self.policy.independent:
+            raise BadInput(
+                "carry lets the backward pass read across the prompt it begins on, which an "
+                "independent policy never does: choose one of them"
+            )
         if self.end_of_object < 0:
             raise BadInput(f"end_of_object must be 0 or more, got {self.end_of_object}")
 

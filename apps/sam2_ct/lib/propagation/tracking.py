@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,10 +11,11 @@ import torch.nn.functional as F
 
 from lib.errors import BadInput
 from lib.prompts.types import Box, Mask, Prompt
-from lib.propagation.features import SliceEncoder
+from lib.propagation.features import SliceEncoder, SliceFeatures
 from lib.propagation.fusion import ABSENT
-from lib.propagation.policy import MemoryPolicy, Query
-from lib.propagation.predictor import PLAN_KEY
+from lib.propagation.memory import Assembled, Bank, Remembered, assemble
+from lib.propagation.policy import MemoryPolicy, Plan, Query
+from lib.propagation.predictor import Decoded
 from lib.propagation.records import Source
 
 
@@ -43,15 +44,23 @@ class TrackedSlice:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """A slice that is done: what the network says of it, and what is remembered."""
+
+    said: Decoded
+    memory: Remembered
+
+
+@dataclass(frozen=True)
 class Conditioning:
     """The prompted slices of one object, ready for any pass; made once, shared by directions.
 
     Attributes:
-        outputs: SAM 2's compact output per conditioning slice, ascending.
+        outputs: what was decoded and is remembered of each conditioning slice, ascending.
         corrections: slices with negative points only, applied to what tracking says there.
     """
 
-    outputs: dict[int, dict]
+    outputs: dict[int, Kept]
     corrections: dict[int, dict[str, torch.Tensor]]
 
     @property
@@ -76,6 +85,7 @@ def condition(encoder: SliceEncoder, prompts: Sequence[Prompt]) -> Conditioning:
         BadInput: nothing but negative points.
     """
     predictor, video = encoder.predictor, encoder.video
+    dense = predictor.dense_positions()
     outputs, corrections = {}, {}
     for t in sorted({p.index for p in prompts}):
         here = [p for p in prompts if p.index == t]
@@ -85,14 +95,16 @@ def condition(encoder: SliceEncoder, prompts: Sequence[Prompt]) -> Conditioning:
         if not masks and not positive:
             corrections[t] = _to(video.point_inputs(clicks), predictor.device)
             continue
-        out = None
+        features, out = encoder(t), None
         if masks:
             painted = torch.stack([video.mask_input(m) for m in masks]).amax(0)
-            out = _step(encoder, t, mask_inputs=painted.to(predictor.device))
+            out = predictor.take_as_given(
+                features.top, features.fine, dense, painted.to(predictor.device)
+            )
         if clicks:
             points = _to(video.point_inputs(clicks), predictor.device)
-            out = _step(encoder, t, point_inputs=points, previous=out and out["pred_masks"])
-        outputs[t] = _remember(encoder, t, out)
+            out = _decode(encoder, features, None, points, out and out.logits)
+        outputs[t] = _keep(encoder, features, out, drawn=True)
     if not outputs:
         raise BadInput("only negative points: mark the object itself on at least one slice")
     return Conditioning(outputs, corrections)
@@ -123,7 +135,7 @@ class ObjectPass:
         reverse: bool,
         start: int,
         end_of_object: int = 3,
-        carried: dict[int, dict] | None = None,
+        carried: dict[int, Kept] | None = None,
         taken: np.ndarray | None = None,
     ) -> None:
         self.encoder = encoder
@@ -134,8 +146,8 @@ class ObjectPass:
         self.end_of_object = end_of_object
         self.taken = taken
         self.ended = False
-        self._held: dict[int, dict] = dict(carried or {})
-        self._near_start: dict[int, dict] = {}
+        self._held: dict[int, Kept] = dict(carried or {})
+        self._near_start: dict[int, Kept] = {}
         self._missing = 0
 
     @property
@@ -147,55 +159,55 @@ class ObjectPass:
             else range(self.start, len(self.encoder.video))
         )
 
-    def carry(self) -> dict[int, dict]:
+    def carry(self) -> dict[int, Kept]:
         """Outputs next to the start, for a pass in the other direction."""
         return self._near_start
 
     @torch.inference_mode()
     def step(self, t: int) -> TrackedSlice:
         """Segment slice `t`; slices are to be asked for in `order`."""
-        out = self.conditioning.outputs.get(t)
+        kept = self.conditioning.outputs.get(t)
         source = Source.PROMPT
-        if out is None:
+        if kept is None:
             source = Source.BACKWARD if self.reverse else Source.FORWARD
-            out = self._track(t)
+            kept = self._track(t)
         tracked = TrackedSlice(
             t,
             source,
-            out["pred_masks"],
-            float(out["predicted_iou"].max()),
-            float(out["object_score_logits"].max()),
+            kept.said.logits,
+            float(kept.said.predicted_iou),
+            float(kept.said.object_score),
         )
         self._watch_for_the_end(tracked)
         return tracked
 
-    def _track(self, t: int) -> dict:
-        query = self._query(t)
-        bank = {
-            "cond_frame_outputs": self.conditioning.outputs,
-            "non_cond_frame_outputs": self._held,
-            PLAN_KEY: self.policy.plan(query),
-        }
-        run = {"output_dict": bank, "reverse": self.reverse}
+    def _track(self, t: int) -> Kept:
+        features = self.encoder(t)
+        assembled = self._assemble(self.policy.plan(self._query(t)), features)
+        said = _decode(self.encoder, features, assembled)
         correction = self.conditioning.corrections.get(t)
-        foreign = self._foreign(t)
-        run["remember"] = foreign is None
-        if correction is None:
-            out = _step(self.encoder, t, **run)
-        else:
+        if correction is not None:
             # as a click on a tracked frame in stock SAM 2: the earlier logits go in with the points
-            before = _step(self.encoder, t, **{**run, "remember": False})["pred_masks"]
-            out = _step(self.encoder, t, **run, point_inputs=correction, previous=before)
+            said = _decode(self.encoder, features, assembled, correction, said.logits)
+        foreign = self._foreign(t)
         if foreign is not None:
-            out["pred_masks"] = out["pred_masks"].masked_fill(foreign, ABSENT)
-            out = _remember(self.encoder, t, out, drawn=False)
-        self._held[t] = out
+            said = replace(said, logits=said.logits.masked_fill(foreign, ABSENT))
+        kept = _keep(self.encoder, features, said, drawn=correction is not None)
+        self._held[t] = kept
         if abs(t - self.start) <= self.policy.reach:
-            self._near_start[t] = out
+            self._near_start[t] = kept
         following = self._query(t - 1 if self.reverse else t + 1)
         keep = self.policy.retained(following)
         self._held = {s: o for s, o in self._held.items() if s in keep}
-        return out
+        return kept
+
+    def _assemble(self, plan: Plan, features: SliceFeatures) -> Assembled:
+        bank = Bank(
+            {c: k.memory for c, k in self.conditioning.outputs.items()},
+            {c: k.memory for c, k in self._held.items()},
+        )
+        codes = self.encoder.predictor.codes(features.top)
+        return assemble([(plan, bank)], codes, len(self.encoder.video))
 
     def _foreign(self, t: int) -> torch.Tensor | None:
         """Where slice `t` is something else: (1, 1, S/4, S/4) bool, or None if nowhere."""
@@ -210,7 +222,7 @@ class ObjectPass:
 
     def _query(self, t: int) -> Query:
         prompted = tuple(self.conditioning.outputs)
-        key = {"iou": "predicted_iou", "score": "object_score_logits"}[self.policy.confidence]
+        by = {"iou": "predicted_iou", "score": "object_score"}[self.policy.confidence]
         return Query(
             t=t,
             num_slices=len(self.encoder.video),
@@ -218,7 +230,8 @@ class ObjectPass:
             conditioning=prompted,
             # numbers only where they decide: reading one back waits for the device
             tracked={
-                s: float(o[key].max()) if self.policy.gate else 0.0 for s, o in self._held.items()
+                s: float(getattr(k.said, by)) if self.policy.gate else 0.0
+                for s, k in self._held.items()
             },
             extent=prompted[-1] - prompted[0] + 1 if len(prompted) > 1 else None,
         )
@@ -230,69 +243,28 @@ class ObjectPass:
         self.ended = bool(self.end_of_object) and self._missing >= self.end_of_object
 
 
-def _step(
+def _decode(
     encoder: SliceEncoder,
-    t: int,
-    *,
-    mask_inputs: torch.Tensor | None = None,
-    point_inputs: dict[str, torch.Tensor] | None = None,
+    features: SliceFeatures,
+    assembled: Assembled | None,
+    points: dict[str, torch.Tensor] | None = None,
     previous: torch.Tensor | None = None,
-    output_dict: dict | None = None,
-    reverse: bool = False,
-    remember: bool = False,
-) -> dict:
-    """`track_step` on one slice; without `output_dict` it sees no memory."""
-    features, positions, sizes = encoder(t)
-    if previous is not None:
-        # stock clamps what it feeds back, against rare numerical trouble
-        previous = previous.clamp(-32.0, 32.0)
-    out = encoder.predictor.track_step(
-        frame_idx=t,
-        is_init_cond_frame=output_dict is None,
-        current_vision_feats=features,
-        current_vision_pos_embeds=positions,
-        feat_sizes=sizes,
-        point_inputs=point_inputs,
-        mask_inputs=mask_inputs,
-        output_dict=output_dict or {},
-        num_frames=len(encoder.video),
-        track_in_reverse=reverse,
-        run_mem_encoder=remember,
-        prev_sam_mask_logits=previous,
+) -> Decoded:
+    """What the network says of a slice; without memories it is a prompted one."""
+    predictor = encoder.predictor
+    return predictor.decode(
+        predictor.recall(features.top, features.position, assembled),
+        features.fine,
+        predictor.dense_positions(),
+        points=points,
+        previous=previous,
+        first=assembled is None,
     )
-    return _compact(out)
 
 
-def _remember(encoder: SliceEncoder, t: int, out: dict, *, drawn: bool = True) -> dict:
-    """Encode a slice's mask into memory, from the network's own resolution.
-
-    A mask that a person `drawn` (or clicked) goes in as zeros and ones, a tracked one as it is.
-    """
-    features, _, sizes = encoder(t)
-    side = encoder.predictor.image_size
-    memory, position = encoder.predictor._encode_new_memory(
-        current_vision_feats=features,
-        feat_sizes=sizes,
-        pred_masks_high_res=F.interpolate(
-            out["pred_masks"], size=(side, side), mode="bilinear", align_corners=False
-        ),
-        object_score_logits=out["object_score_logits"],
-        is_mask_from_pts=drawn,
-    )
-    return _compact({**out, "maskmem_features": memory, "maskmem_pos_enc": position})
-
-
-def _compact(out: dict) -> dict:
-    """Only what later slices or the result read; memory in bfloat16 as stock keeps it."""
-    memory = out["maskmem_features"]
-    return {
-        "pred_masks": out["pred_masks"],
-        "predicted_iou": out["predicted_iou"],
-        "object_score_logits": out["object_score_logits"],
-        "obj_ptr": out["obj_ptr"],
-        "maskmem_features": None if memory is None else memory.to(torch.bfloat16),
-        "maskmem_pos_enc": out["maskmem_pos_enc"],
-    }
+def _keep(encoder: SliceEncoder, features: SliceFeatures, said: Decoded, *, drawn: bool) -> Kept:
+    memory = encoder.predictor.memorise(features.top, said, drawn=drawn)
+    return Kept(said, Remembered(memory, said.pointer))
 
 
 def _to(inputs: dict[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:

@@ -62,6 +62,7 @@ class OhifPage:
         studies = requests.get(
             f"{self.url}/proxy/dicom/qido/studies",
             headers={"accept": "application/dicom+json"},
+            cookies={cookie["name"]: cookie["value"] for cookie in self.driver.get_cookies()},
             timeout=30,
         ).json()
         named = {s["00100020"]["Value"][0]: s["0020000D"]["Value"][0] for s in studies}

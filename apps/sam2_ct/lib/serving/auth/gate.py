@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from urllib.parse import quote
 
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lib.errors import BadInput
 from lib.serving.auth.desk import DAMAGED, Desk
@@ -39,14 +39,31 @@ class Gate:
             logger.error("nobody can come in: %s", error)
             return await refuse(send, 503, DAMAGED)
         scope.setdefault("state", {})["user"] = user
-        if user is not None:
-            return await self.app(scope, receive, send)
         path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if user is not None:
+            return await self.app(scope, receive, _kept_by_nobody(send, path))
         if scope["type"] == "http" and path in PUBLIC:
             return await self.for_strangers(scope, receive, send)
         if scope.get("method") == "GET" and "text/html" in headers.get("accept", ""):
             return await _to_log_in(scope, path, send)
         await refuse(send, 401, "log in first", [(b"www-authenticate", b"Bearer")])
+
+
+def _kept_by_nobody(send: Send, path: str) -> Send:
+    """Answers that a browser must not show again when its user has logged out.
+
+    OHIF's scripts, 30 MB that everybody can download elsewhere, may be kept.
+    """
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            is_page = headers.get("content-type", "").startswith("text/html")
+            if is_page or not path.startswith("/ohif/"):
+                headers.setdefault("cache-control", "no-store")
+        await send(message)
+
+    return sent
 
 
 async def _to_log_in(scope: Scope, path: str, send: Send) -> None:

@@ -7,7 +7,7 @@ place.
 
 from __future__ import annotations
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, HTTPException, Request
 from monailabel.config import settings as server_settings
 from monailabel.endpoints.user import auth as upstream
 
@@ -34,4 +34,6 @@ def as_upstream(user: User) -> upstream.User:
 
 
 async def _current_user(request: Request) -> upstream.User:
+    if request.state.user is None:  # on a route that the gate leaves open
+        raise HTTPException(401, "log in first", headers={"WWW-Authenticate": "Bearer"})
     return as_upstream(request.state.user)

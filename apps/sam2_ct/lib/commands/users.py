@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import getpass
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
+import platformdirs
 import typer
 
 from lib.errors import BadInput
@@ -59,8 +59,8 @@ def passwd(name: Name, file: File = None) -> None:
 
 
 def _users(file: Path | None) -> UsersFile:
-    config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return UsersFile(file.expanduser() if file else config / "sam2_ct" / "users.json")
+    config = platformdirs.user_config_path("sam2_ct", appauthor=False)
+    return UsersFile(file.expanduser() if file else config / "users.json")
 
 
 def _password(name: str) -> str:

@@ -1,0 +1,1 @@
+"""Results as DICOM Segmentation objects: names, codes and colours of segments, and the file."""

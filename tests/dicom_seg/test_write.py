@@ -11,7 +11,7 @@ import pydicom_seg
 import pytest
 import SimpleITK as sitk
 
-from lib.dicom_seg.segments import named
+from lib.dicom_seg.segments import masks_of, named
 from lib.dicom_seg.write import grid_of_series, save_dicom_seg
 from lib.errors import BadInput
 from lib.geometry import Grid
@@ -43,7 +43,7 @@ def acquired(request, tmp_path_factory):
 def written(acquired, tmp_path_factory):
     folder, values, grid = acquired
     path = tmp_path_factory.mktemp("seg") / "out.dcm"
-    save_dicom_seg(values, grid, path, folder, SEGMENTS)
+    save_dicom_seg(masks_of(values), grid, path, folder, SEGMENTS)
     return path
 
 
@@ -119,7 +119,7 @@ def test_no_more_of_the_patient_than_must_be(acquired, tmp_path):
         image.add_new((0x0009, 0x0010), "LO", "SECRET")
         image.save_as(told / file.name)
     path = tmp_path / "out.dcm"
-    save_dicom_seg(values, grid, path, told, SEGMENTS)
+    save_dicom_seg(masks_of(values), grid, path, told, SEGMENTS)
     seg = pydicom.dcmread(path)
     assert (str(seg.PatientName), seg.PatientID) == ("Doe^Jane", "4711")
     assert b"SECRET" not in path.read_bytes()
@@ -130,17 +130,16 @@ def test_no_more_of_the_patient_than_must_be(acquired, tmp_path):
 
 def test_overlapping_objects_stay_whole(acquired, tmp_path):
     folder, values, grid = acquired
-    first = np.zeros_like(values)
-    first[5:20, 5:20, 3:8] = 1
-    second = np.zeros_like(values)
-    second[10:30, 10:25, 5:10] = 2
+    first, second, nothing = np.zeros((3, *values.shape), dtype=bool)
+    first[5:20, 5:20, 3:8] = True
+    second[10:30, 10:25, 5:10] = True
     path = tmp_path / "out.dcm"
-    save_dicom_seg(np.stack([first, second]), grid, path, folder, {})
+    save_dicom_seg({1: first, 2: nothing, 4: second}, grid, path, folder, {})
     read = pydicom_seg.SegmentReader().read(pydicom.dcmread(path))
     for n, mask in ((1, first), (2, second)):
-        assert read.segment_data(n).sum() == (mask > 0).sum()
+        assert read.segment_data(n).sum() == mask.sum()
     labels = [s.SegmentLabel for s in pydicom.dcmread(path).SegmentSequence]
-    assert labels == ["object 1", "object 2"]
+    assert labels == ["object 1", "object 4"]
 
 
 def test_the_grid_told_by_the_headers_is_the_one_that_is_read(acquired):
@@ -158,9 +157,9 @@ def test_prompts_on_a_flipped_grid_go_where_they_belong(acquired, tmp_path):
     affine[:3, 2] *= -1
     flipped = Grid((grid.shape[1], grid.shape[0], grid.shape[2]), affine[:, [1, 0, 2, 3]])
     path = tmp_path / "out.dcm"
-    save_dicom_seg(values.transpose(1, 0, 2)[:, :, ::-1], flipped, path, folder, SEGMENTS)
+    save_dicom_seg(masks_of(values.transpose(1, 0, 2)[:, :, ::-1]), flipped, path, folder, SEGMENTS)
     straight = tmp_path / "straight.dcm"
-    save_dicom_seg(values, grid, straight, folder, SEGMENTS)
+    save_dicom_seg(masks_of(values), grid, straight, folder, SEGMENTS)
     np.testing.assert_array_equal(
         pydicom.dcmread(path).pixel_array, pydicom.dcmread(straight).pixel_array
     )
@@ -170,17 +169,17 @@ def test_what_cannot_be_written_leaves_nothing(acquired, tmp_path):
     folder, values, grid = acquired
     path = tmp_path / "out.dcm"
     with pytest.raises(BadInput, match="empty"):
-        save_dicom_seg(np.zeros_like(values), grid, path, folder, SEGMENTS)
+        save_dicom_seg({1: values < 0}, grid, path, folder, SEGMENTS)
     moved = grid.affine.copy()
     moved[0, 3] += 3
     with pytest.raises(BadInput, match="grids"):
-        save_dicom_seg(values, Grid(grid.shape, moved), path, folder, SEGMENTS)
+        save_dicom_seg(masks_of(values), Grid(grid.shape, moved), path, folder, SEGMENTS)
     one = tmp_path / "one"
     one.mkdir()
     file = next(folder.iterdir())
     (one / file.name).write_bytes(file.read_bytes())
     with pytest.raises(BadInput, match="multi-frame"):
-        save_dicom_seg(values, grid, path, one, SEGMENTS)
+        save_dicom_seg(masks_of(values), grid, path, one, SEGMENTS)
     with pytest.raises(BadInput, match="cannot write"):
-        save_dicom_seg(values, grid, tmp_path / "nowhere" / "out.dcm", folder, SEGMENTS)
+        save_dicom_seg(masks_of(values), grid, tmp_path / "nowhere" / "out.dcm", folder, SEGMENTS)
     assert [p.name for p in tmp_path.iterdir()] == ["one"]

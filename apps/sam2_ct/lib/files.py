@@ -10,8 +10,9 @@ from pathlib import Path
 
 from lib.errors import BadInput
 
-#: Endings of the label maps this project writes.
+#: Endings of the label maps this project writes, and of a DICOM SEG.
 LABEL_MAPS = (".nii.gz", ".nii", ".nrrd")
+DICOM_SEG = ".dcm"
 
 
 def check_output(path: str | Path) -> None:
@@ -23,6 +24,15 @@ def check_output(path: str | Path) -> None:
     path = Path(path)
     if not path.name.lower().endswith(LABEL_MAPS):
         raise BadInput(f"cannot write {path}: its name must end in .nii.gz, .nii or .nrrd")
+    check_folder(path)
+
+
+def check_folder(path: Path) -> None:
+    """Say that the folder of `path` is not there.
+
+    Raises:
+        BadInput: it is not.
+    """
     if not path.parent.is_dir():
         raise BadInput(f"cannot write {path}: there is no folder {path.parent}")
 

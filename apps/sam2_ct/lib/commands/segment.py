@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,12 +10,13 @@ import typer
 from rich.console import Console
 
 from lib.errors import BadInput
-from lib.files import check_output, write_json
+from lib.files import DICOM_SEG, check_folder, check_output, write_json
 
 if TYPE_CHECKING:
     import numpy as np
 
     from lib.configs.settings import Settings
+    from lib.dicom_seg.segments import Segment
     from lib.engine.pipeline import Write
     from lib.engine.report import Outcome
     from lib.geometry import Grid
@@ -25,7 +26,9 @@ console = Console(stderr=True)
 
 
 def segment(
-    output: Annotated[Path, typer.Option("-o", "--output", help=".nii.gz, .nii or .nrrd")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help=".nii.gz, .nii, .nrrd, or .dcm: DICOM SEG")
+    ],
     ct: Annotated[
         Path | None, typer.Argument(help="NIfTI, NRRD or a folder with one DICOM series")
     ] = None,
@@ -53,6 +56,10 @@ def segment(
     overlap: Annotated[
         bool, typer.Option(help="objects may share voxels: one file each, OUT.object<N>.nii.gz")
     ] = False,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="DICOM SEG: names of the objects 1, 2, …, like femur_left,tibia_left"),
+    ] = None,
     model: Annotated[
         str, typer.Option(help="auto, builtin, tiny, small, base_plus, large")
     ] = "auto",
@@ -69,7 +76,7 @@ def segment(
     ] = None,
 ) -> None:
     """Segment the marked objects of a CT through the whole volume."""
-    check_output(output)
+    _check_output(output, ct)
     if replay_log is not None:
         if prompts is not None or points is not None:
             raise BadInput("the log has its prompts: leave --prompts and --points out")
@@ -80,6 +87,8 @@ def segment(
         raise BadInput("no prompt: give --prompts LABELMAP or --points FILE.json")
 
     from lib.configs.settings import Settings
+    from lib.configs.tasks import parse_labels
+    from lib.dicom_seg.segments import named, of_slicer
 
     settings = Settings.parse(
         {
@@ -93,6 +102,12 @@ def segment(
             "overlap": overlap,
         }
     )
+
+    names = {}
+    if labels is not None:
+        if output.suffix.lower() != DICOM_SEG:
+            raise BadInput("--labels names segments of a DICOM SEG: give -o OUT.dcm, too")
+        names = named({value: name for name, value in parse_labels(labels).items()})
 
     # torch and the engine load here, after everything cheap has been checked
     from lib.engine.clock import Clock
@@ -118,7 +133,7 @@ def segment(
             Recipe(marked, settings),
             progress,
             clock=clock,
-            write=_writer(marked.object_ids, ct, output),
+            write=_writer(marked.object_ids, ct, output, names or of_slicer(prompts)),
         )
     )
     _write_report(outcome, report)
@@ -157,15 +172,18 @@ def _replay(
     device: str,
     report: Path | None,
 ) -> None:
+    from lib.dicom_seg.segments import named
+    from lib.engine.log import read_log
     from lib.engine.replay import replay
 
+    names = named({value: name for name, value in read_log(log).label_names.items()})
     _, outcome = replay(
         log,
         ct,
         checkpoint,
         device,
         _with_progress,
-        lambda case, recipe: _writer(recipe.prompts.object_ids, case.path, output),
+        lambda case, recipe: _writer(recipe.prompts.object_ids, case.path, output, names),
     )
     _write_report(outcome, report)
     if outcome.report.replay and outcome.report.replay.identical:
@@ -200,12 +218,20 @@ def _with_progress(run: Callable[[Callable[[int, int], None]], Outcome]) -> Outc
         return run(lambda done, of: bar.update(task, completed=done, total=of))
 
 
-def _writer(ids: Sequence[int], ct: Path, output: Path) -> Write:
-    """Writes labels to `output`; those of objects that share voxels to a file for each."""
+def _writer(ids: Sequence[int], ct: Path, output: Path, names: Mapping[int, Segment]) -> Write:
+    """Writes labels to `output`; of objects that share voxels, a file for each but in DICOM."""
+    from lib.dicom_seg.segments import masks_of
     from lib.transforms.save import save_labelmap
 
     def write(labels: np.ndarray, grid: Grid) -> list[Path]:
-        if labels.ndim == 3:
+        shared = labels.ndim == 4
+        if output.suffix.lower() == DICOM_SEG:
+            from lib.dicom_seg.write import save_dicom_seg
+
+            masks = dict(zip(ids, labels, strict=True)) if shared else masks_of(labels)
+            save_dicom_seg(masks, grid, output, ct, names)
+            return [output]
+        if not shared:
             save_labelmap(labels, grid, output, like=ct)
             return [output]
         stem, ending = output.name.split(".", 1)
@@ -215,6 +241,18 @@ def _writer(ids: Sequence[int], ct: Path, output: Path) -> Write:
         return paths
 
     return write
+
+
+def _check_output(output: Path, ct: Path | None) -> None:
+    """As `check_output`; a DICOM SEG is written for a DICOM series only."""
+    if output.suffix.lower() != DICOM_SEG:
+        return check_output(output)
+    check_folder(output)
+    if ct is not None and not ct.is_dir():
+        raise BadInput(
+            f"{output} would be a DICOM SEG, which refers to the images of a series: give a folder "
+            "with one as CT, or choose .nii.gz"
+        )
 
 
 def _write_report(outcome: Outcome, path: Path | None) -> None:

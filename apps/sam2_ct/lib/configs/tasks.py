@@ -89,7 +89,7 @@ class TaskConfig:
             device=conf.get("device") or "auto",
             settings=Settings.parse(options),
             axis=axis,
-            labels=_labels(conf.get("labels") or "bone"),
+            labels=parse_labels(conf.get("labels") or "bone"),
             results=Path(conf["results"]).expanduser() if conf.get("results") else None,
             max_upload_mb=_positive(conf, "max_upload_mb", cls.max_upload_mb),
             cache_mb=_positive(conf, "cache_mb", cls.cache_mb),
@@ -122,7 +122,12 @@ def _first(chosen: object, *others: str) -> list[str]:
     return list(dict.fromkeys([str(chosen), *others]))
 
 
-def _labels(text: str) -> dict[str, int]:
+def parse_labels(text: str) -> dict[str, int]:
+    """Names separated by commas, numbered from 1.
+
+    Raises:
+        BadInput: none, or one twice.
+    """
     found = [name.strip() for name in text.split(",") if name.strip()]
     if not found or len(set(found)) < len(found):
         raise BadInput(f"labels must be different names, like bone,rib; got {text!r}")

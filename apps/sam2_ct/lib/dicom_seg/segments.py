@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nrrd
+import numpy as np
+from numpy.typing import NDArray
 
 # Okabe and Ito's colours, which people who confuse red and green tell apart, too
 _COLOURS = (
@@ -34,12 +36,17 @@ def complete(segments: Mapping[int, Segment], ids: Iterable[int]) -> dict[int, S
     return {i: segments.get(i, unnamed) for i, unnamed in nameless.items()}
 
 
-def of_slicer(path: Path) -> dict[int, Segment]:
+def masks_of(labels: NDArray[np.integer]) -> dict[int, NDArray[np.bool_]]:
+    """(X, Y, Z) bool masks of a label map, by value; 0 is background."""
+    return {int(i): labels == i for i in np.unique(labels) if i}
+
+
+def of_slicer(path: Path | None) -> dict[int, Segment]:
     """The segments that 3D Slicer writes into the header of a `.seg.nrrd`, by label value.
 
-    Empty for any other file; a segment without a name or colour of its own is left out.
+    Empty for any other file, or none; a segment without a name or colour of its own is left out.
     """
-    if not path.name.lower().endswith(".nrrd"):
+    if path is None or not path.name.lower().endswith(".nrrd"):
         return {}
     header = nrrd.read_header(str(path))
     found = {}

@@ -46,7 +46,7 @@ _READ = [
 
 
 def save_dicom_seg(
-    labels: NDArray[np.integer],
+    masks: Mapping[int, NDArray[np.bool_]],
     grid: Grid,
     path: str | Path,
     series: Path,
@@ -55,12 +55,11 @@ def save_dicom_seg(
     """Write a binary DICOM SEG that refers to the images of a series; whole or not at all.
 
     Args:
-        labels: (X, Y, Z) label map, 0 = background; or (objects, X, Y, Z) with one object each, of
-            value its number, which may overlap.
+        masks: number of an object → (X, Y, Z) bool; they may overlap. An empty one is left out.
         grid: where the voxels lie; the series' grid, or a flip or permutation of it.
         path: the file to write.
         series: folder of the series, one file a slice.
-        segments: names and colours by value; what is not among them is called `object N`.
+        segments: names and colours by number; what is not among them is called `object N`.
 
     Raises:
         BadInput: nothing is segmented, the series is one multi-frame file or lies on another grid,
@@ -72,27 +71,24 @@ def save_dicom_seg(
             f"{series} is one multi-frame DICOM file: a DICOM SEG is written for a series of "
             "single images only, choose .nii.gz or .nrrd"
         )
-    ids = [int(i) for i in np.unique(labels) if i > 0]
-    if not ids:
+    found = {i: mask for i, mask in sorted(masks.items()) if mask.any()}
+    if not found:
         raise BadInput("the result is empty: a DICOM SEG cannot hold an empty segmentation")
     images = [
         pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_READ)) for file in files
     ]
     theirs = grid_of_series(images)
     onto = grid.map_to(theirs)
-    stack = labels if labels.ndim == 4 else labels[None]
-    # frames, rows, columns, segments: a mask each, as they may overlap
-    masks = np.zeros((len(images), theirs.shape[1], theirs.shape[0], len(ids)), dtype=np.uint8)
-    for n, i in enumerate(ids):
-        mask = (stack == i).any(axis=0)
-        masks[..., n] = onto.array(mask, theirs.shape).transpose(2, 1, 0)
-    chosen = complete(segments, ids)
+    frames = np.zeros((*theirs.shape[::-1], len(found)), dtype=np.uint8)
+    for n, mask in enumerate(found.values()):
+        frames[..., n] = onto.array(mask, theirs.shape).T
     seg = Segmentation(
         source_images=images,
-        pixel_array=masks,
+        pixel_array=frames,  # images, rows, columns, segments
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=[
-            _description(n, segment) for n, segment in enumerate(chosen.values(), start=1)
+            _description(n, segment)
+            for n, segment in enumerate(complete(segments, found).values(), start=1)
         ],
         series_instance_uid=UID(),
         series_number=_SERIES_NUMBER,

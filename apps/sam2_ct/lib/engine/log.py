@@ -66,6 +66,11 @@ class Log:
         return str(self.content["label"])
 
     @property
+    def label_names(self) -> dict[str, int]:
+        """Object names and their values in the label map."""
+        return {str(k): int(v) for k, v in self.content["label_names"].items()}
+
+    @property
     def labels_sha256(self) -> str:
         """Fingerprint of the label map."""
         return str(self.content["labels_sha256"])

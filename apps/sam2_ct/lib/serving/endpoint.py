@@ -86,7 +86,7 @@ def infer_endpoint(
                 request["job"] = job.id
                 result = instance.infer(request)
                 if output == ResultType.dicom_seg:
-                    result["dicom_seg"] = to_dicom_seg(instance, subject.image, result, said)
+                    result["dicom_seg"] = to_dicom_seg(instance, subject.image, result)
                     background_tasks.add_task(remove_file, result["dicom_seg"])
                 return result
 

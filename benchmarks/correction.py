@@ -95,7 +95,7 @@ def main() -> None:
                 ]
             else:
                 engine = PseudoVideoInferer(ours, "random", FeatureBank())
-                settings = PropagationSettings(policy=parse_policy(name), end_of_object=0)
+                settings = PropagationSettings(policy=parse_policy(name))
                 pair = [
                     seconds(lambda p=p: engine(volume, p, settings))  # noqa: B023
                     for p in (first, corrected)

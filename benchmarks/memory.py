@@ -43,7 +43,7 @@ def measure(slices: int, side: int, cache_mb: float, policy: str) -> dict[str, f
     mask = np.zeros((side, side), bool)
     mask[side // 4 : side // 2, side // 4 : side // 2] = True
     prompts = tuple(Mask(Axis.AXIAL, t, 1, mask) for t in (0, slices // 2, slices - 1))
-    settings = PropagationSettings(policy=parse_policy(policy), end_of_object=0)
+    settings = PropagationSettings(policy=parse_policy(policy))
     bank = FeatureBank(int(cache_mb * MB))
     before = peak_mb()
     started = time.perf_counter()

@@ -114,6 +114,7 @@ def test_scores_below_zero_where_the_object_is_do_not_turn_the_evidence_round():
     [
         ("auto", (), Limit(0, None), Limit(29, None)),
         ("open", (), Limit(0, None), Limit(29, None)),
+        ("whole", (), Limit(0, Rule.VOLUME), Limit(29, Rule.VOLUME)),
         ("painted", (), Limit(5, Rule.PAINTED), Limit(10, Rule.PAINTED)),
         ("3-20", (), Limit(3, Rule.RANGE), Limit(20, Rule.RANGE)),
         ("3-99", (), Limit(3, Rule.RANGE), Limit(29, Rule.RANGE)),

@@ -6,7 +6,7 @@ from lib.errors import BadInput
 from lib.propagation.extent import Extent, ExtentRule
 
 
-@pytest.mark.parametrize("text", ["auto", "painted", "open", "10-40", "0-0"])
+@pytest.mark.parametrize("text", ["auto", "painted", "open", "whole", "10-40", "0-0"])
 def test_round_trip(text):
     assert Extent.parse(text).describe() == text
 

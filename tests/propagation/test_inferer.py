@@ -8,17 +8,20 @@ import pytest
 from lib.errors import BadInput, Cancelled
 from lib.geometry import Axis, Grid
 from lib.prompts.types import Mask, Points, PromptSet
+from lib.prompts.wiped import Wiped
+from lib.propagation.extent import Extent
 from lib.propagation.features import FeatureBank, SliceEncoder
 from lib.propagation.fusion import ABSENT, forward_share
 from lib.propagation.inferer import PAINTED, PseudoVideoInferer
 from lib.propagation.policy import PRESETS
+from lib.propagation.records import Rule, Source
 from lib.propagation.seeding import cross_axis_masks
-from lib.propagation.settings import Propagation, PropagationSettings
-from lib.propagation.tracking import ObjectPass, condition
+from lib.propagation.settings import Prior, Propagation, PropagationSettings
+from lib.propagation.tracking import ObjectPass, TrackedSlice, condition
 from lib.propagation.video import PseudoVideo
 from tests.propagation.conftest import SLICES, disc
 
-SINGLE = PropagationSettings(end_of_object=0)
+SINGLE = PropagationSettings()
 BOTH = replace(SINGLE, propagation=Propagation.FORWARD_BACKWARD)
 THREE = replace(SINGLE, propagation=Propagation.THREE_AXIS)
 
@@ -167,7 +170,6 @@ def passes_alone(predictor, volume, prompts, first, last):
             PRESETS["baseline"],
             reverse=reverse,
             start=start,
-            end_of_object=0,
         )
         logits = np.zeros(prompts.grid.shape, np.float32)
         for t in one.order:
@@ -319,21 +321,90 @@ def test_progress_over_three_axes_never_goes_back(predictor, small):
         assert told.count(1.0) == 1
 
 
+@pytest.fixture
+def present(monkeypatch):
+    """Makes the network find the object on the given slices, of any axis, and nowhere else."""
+
+    def script(slices):
+        step = ObjectPass.step
+
+        def scripted(self, t):
+            return replace(step(self, t), object_score=6.0 if t in slices else -6.0)
+
+        monkeypatch.setattr(ObjectPass, "step", scripted)
+        monkeypatch.setattr(TrackedSlice, "is_empty", False)
+
+    return script
+
+
 @pytest.mark.parametrize("settings", [SINGLE, BOTH, THREE])
-def test_progress_ends_whole_where_objects_end(infer, two_objects, settings, monkeypatch):
+def test_progress_ends_whole_where_objects_end(infer, two_objects, settings, present):
     """Passes that stop early are taken off what is expected at once, not afterwards."""
-    monkeypatch.setattr(
-        "lib.propagation.tracking.TrackedSlice.has_object", property(lambda s: 5 <= s.t <= 20)
-    )
-    result, told = reports(infer, two_objects, replace(settings, end_of_object=3))
+    present(range(5, 21))
+    result, told = reports(infer, two_objects, replace(settings, extent=Extent.parse("open")))
     assert told[-1][0] == told[-1][1]
     fractions = [done / expected for done, expected in told]
     assert fractions == sorted(fractions)
     assert all(f < 1 for f in fractions[:-1])
     reached = {t for t, _ in slices_of(result, 1)}
-    assert reached == set(range(2, 24))
-    if settings is not THREE:
-        assert (result.logits[1][:, :, :2] == ABSENT).all()
+    assert reached == set(range(4, 22)), "one slice without the object is enough to be sure"
+
+
+@pytest.mark.parametrize("settings", [SINGLE, BOTH])
+def test_what_lies_beyond_the_ends_is_told_and_left_out(infer, two_objects, settings, present):
+    present(range(5, 21))
+    result = infer(two_objects, replace(settings, extent=Extent.parse("open")))
+    ends = {e.object_id: (e.first, e.last, e.first_rule, e.last_rule) for e in result.ends}
+    assert ends[1] == (5, 20, Rule.OPEN, Rule.OPEN)
+    for logits in result.logits.values():
+        assert (logits[:, :, :5] == ABSENT).all()
+        assert (logits[:, :, 21:] == ABSENT).all()
+    beyond = {(r.object_id, r.index) for r in result.slices if r.source is Source.BEYOND}
+    assert beyond == {(i, t) for i in (1, 2, 7) for t in (4, 21)}
+    whole = infer(two_objects, settings)
+    found = sum(int((whole.logits[1][:, :, t] > 0).sum()) for t in (4, 21))
+    assert result.beyond[1] == found
+
+
+@pytest.mark.parametrize("settings", [SINGLE, BOTH])
+def test_painted_extent_tracks_nothing_beyond(infer, two_objects, settings):
+    result = infer(two_objects, replace(settings, extent=Extent.parse("painted")))
+    assert {t for t, _ in slices_of(result, 1)} == set(range(6, 18))
+    assert {t for t, _ in slices_of(result, 2)} == {9}
+    assert result.ends[0].first_rule is Rule.PAINTED
+
+
+def test_a_range_names_the_slices(infer, two_objects):
+    result = infer(two_objects, replace(BOTH, extent=Extent.parse("4-21")))
+    assert {t for t, _ in slices_of(result, 2)} == set(range(4, 22))
+    assert {(e.first, e.last) for e in result.ends} == {(4, 21)}
+
+
+def test_wiped_slices_beyond_the_prompts_end_that_object_only(predictor, volume, two_objects):
+    engine = PseudoVideoInferer(predictor, "test", FeatureBank(), batch=4)
+    wiped = [Wiped(1, Axis.AXIAL, frozenset({2, 10, 19}))]
+    result = engine(volume, two_objects, SINGLE, wiped=wiped)
+    ends = {e.object_id: e for e in result.ends}
+    assert (ends[1].first, ends[1].last) == (3, 18)
+    assert (ends[1].first_rule, ends[1].last_rule) == (Rule.WIPED, Rule.WIPED)
+    assert (ends[2].first, ends[2].last) == (0, SLICES - 1)
+    assert {t for t, _ in slices_of(result, 1)} == set(range(3, 19))
+
+
+def test_three_axes_keep_to_the_ends_of_the_painted_one(infer, two_objects):
+    result = infer(two_objects, replace(THREE, extent=Extent.parse("painted")))
+    assert not (result.logits[1][:, :, :6] > 0).any()
+    assert not (result.logits[1][:, :, 18:] > 0).any()
+    assert {e.axis for e in result.ends} == {Axis.AXIAL}, "nobody marked the other axes"
+
+
+@pytest.mark.parametrize("settings", [SINGLE, BOTH])
+def test_the_prior_speaks_between_painted_slices_and_keeps_them(infer, three_prompts, settings):
+    without = infer(three_prompts, settings)
+    with_it = infer(three_prompts, replace(settings, prior=Prior.AUTO))
+    assert not np.array_equal(without.logits[1], with_it.logits[1])
+    for prompt in three_prompts.prompts:
+        assert np.array_equal(with_it.logits[1][:, :, prompt.index] == PAINTED, prompt.mask)
 
 
 class Stop(Cancelled):
@@ -392,7 +463,6 @@ def test_volume_and_prompts_must_fit(infer, three_prompts, volume):
     ("options", "said"),
     [
         ({"merge": "median"}, "unknown merge 'median'"),
-        ({"end_of_object": -1}, "0 or more"),
         ({"carry": True, "propagation": Propagation.THREE_AXIS}, "carry belongs to single"),
         ({"carry": True, "policy": PRESETS["stretches"]}, "carry lets .* choose one"),
     ],

@@ -171,7 +171,7 @@ def tracks_through(predictor, policy, prompted, propagation):
         tuple(disc(1, t, (6, 6), 3, shape=(12, 12)) for t in sorted(prompted)),
     )
     engine = PseudoVideoInferer(predictor, "test", tracks_through.bank)
-    asked = PropagationSettings(policy=policy, propagation=propagation, end_of_object=0)
+    asked = PropagationSettings(policy=policy, propagation=propagation)
     result = engine(noise, prompts, asked)
     assert np.isfinite(result.logits[1]).all()
     assert {r.index for r in result.slices} == set(range(SHORT))

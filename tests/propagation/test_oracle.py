@@ -264,7 +264,7 @@ def track(predictor, video, prompts, policy, *, reverse):
     encoder = SliceEncoder(predictor, video, FeatureBank(), "test")
     conditioning = condition(encoder, prompts)
     start = conditioning.last if reverse else conditioning.first
-    one = ObjectPass(encoder, conditioning, policy, reverse=reverse, start=start, end_of_object=0)
+    one = ObjectPass(encoder, conditioning, policy, reverse=reverse, start=start)
     return {t: one.step(t).logits for t in one.order}
 
 

@@ -106,7 +106,7 @@ def run_ours(predictor, video, prompts, *, reverse_too, policy):
     first = min(p.index for p in prompts)
     for object_id in {p.object_id for p in prompts}:
         conditioning = condition(encoder, [p for p in prompts if p.object_id == object_id])
-        options = {"start": first, "end_of_object": 0}
+        options = {"start": first}
         ahead = ObjectPass(encoder, conditioning, policy, reverse=False, **options)
         for t in ahead.order:
             logits[object_id, t] = ahead.step(t).logits

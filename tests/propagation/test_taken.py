@@ -6,7 +6,7 @@ import pytest
 from lib.propagation.inferer import PseudoVideoInferer
 from lib.propagation.settings import Propagation, PropagationSettings
 
-SETTINGS = PropagationSettings(end_of_object=0)
+SETTINGS = PropagationSettings()
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_nothing_taken_changes_nothing(run, volume):
 
 @pytest.mark.parametrize("propagation", [Propagation.SINGLE, Propagation.FORWARD_BACKWARD])
 def test_taken_voxels_are_neither_object_nor_remembered(run, volume, propagation):
-    settings = PropagationSettings(propagation=propagation, end_of_object=0)
+    settings = PropagationSettings(propagation=propagation)
     plain = run(settings=settings)
     taken = np.zeros(volume.shape, bool)
     taken[:, :20, 4:8] = True

@@ -8,10 +8,8 @@ from lib.errors import BadInput
 from lib.geometry import Axis
 from lib.prompts.types import Box, Points
 from lib.propagation.features import FeatureBank, SliceEncoder
-from lib.propagation.memory import Remembered
 from lib.propagation.policy import PRESETS
-from lib.propagation.predictor import Decoded
-from lib.propagation.tracking import Kept, ObjectPass, Source, TrackedSlice, condition
+from lib.propagation.tracking import ObjectPass, Source, TrackedSlice, condition
 from lib.propagation.video import PseudoVideo
 from tests.propagation.conftest import SLICES, disc
 
@@ -32,7 +30,7 @@ def clicks(index, foreground=(), background=()):
     return Points(Axis.AXIAL, index, 1, *points)
 
 
-def run(encoder, prompts, *, policy="baseline", reverse=False, end_of_object=0, **options):
+def run(encoder, prompts, *, policy="baseline", reverse=False, **options):
     conditioning = condition(encoder, prompts)
     start = conditioning.last if reverse else conditioning.first
     object_pass = ObjectPass(
@@ -41,78 +39,15 @@ def run(encoder, prompts, *, policy="baseline", reverse=False, end_of_object=0, 
         PRESETS[policy],
         reverse=reverse,
         start=start,
-        end_of_object=end_of_object,
         **options,
     )
-    tracked = {}
-    for t in object_pass.order:
-        tracked[t] = object_pass.step(t)
-        if object_pass.ended:
-            break
-    return tracked
+    return {t: object_pass.step(t) for t in object_pass.order}
 
 
-class Scripted(ObjectPass):
-    """A pass whose object is present where the script says."""
-
-    def __init__(self, encoder, prompts, present, **options):
-        conditioning = condition(encoder, prompts)
-        reverse = options["reverse"]
-        start = conditioning.last if reverse else conditioning.first
-        super().__init__(encoder, conditioning, PRESETS["baseline"], start=start, **options)
-        self.present = present
-
-    def _track(self, t):
-        score = 1.0 if t in self.present else -1.0
-        said = Decoded(
-            logits=torch.ones(1, 1, 2, 2),
-            predicted_iou=torch.ones(1),
-            object_score=torch.full((1, 1), score),
-            pointer=torch.ones(1, 4),
-        )
-        return Kept(said, Remembered(torch.ones(1, 2, 1, 1), said.pointer))
-
-    def run(self):
-        """Slices visited until the pass ends."""
-        visited = []
-        for t in self.order:
-            self.step(t)
-            visited.append(t)
-            if self.ended:
-                break
-        return visited
-
-
-@pytest.mark.parametrize(
-    ("present", "reverse", "rule", "last"),
-    [
-        # three in a row without the object, beyond the last prompt
-        (range(0, 15), False, 3, 17),
-        (range(0, 15), False, 1, 15),
-        (range(0, 15), False, 0, SLICES - 1),
-        # two missing, one found, then three missing
-        ({13, 14, 17}, False, 3, 20),
-        # absent between prompts is no end; counting starts beyond the outermost
-        (set(), False, 3, 15),
-        (range(SLICES), False, 3, SLICES - 1),
-        (set(), True, 3, 1),
-        ({3, 2}, True, 1, 1),
-        ({2}, True, 2, 0),
-    ],
-)
-def test_end_of_object(encoder, present, reverse, rule, last):
-    prompts = [disc(1, 4), disc(1, 12)]
-    scripted = Scripted(encoder, prompts, present, reverse=reverse, end_of_object=rule)
-    expected = range(12, last - 1, -1) if reverse else range(4, last + 1)
-    assert scripted.run() == list(expected)
-
-
-@pytest.mark.parametrize(
-    ("logit", "score", "there"), [(1, 1, True), (-1, 1, False), (1, -1, False)]
-)
-def test_an_object_is_there_if_scored_and_not_empty(logit, score, there):
+@pytest.mark.parametrize(("logit", "empty"), [(1, False), (-1, True)])
+def test_a_mask_without_a_pixel_is_empty(logit, empty):
     logits = torch.full((1, 1, 4, 4), float(logit))
-    assert TrackedSlice(3, Source.FORWARD, logits, 0.5, float(score)).has_object is there
+    assert TrackedSlice(3, Source.FORWARD, logits, 0.5, 1.0).is_empty is empty
 
 
 def test_source_and_confidence(encoder):
@@ -228,7 +163,7 @@ def test_forgetting_what_is_not_retained_changes_nothing(encoder, policy, monkey
 
 def test_backward_alone_knows_nothing_of_forward(encoder):
     conditioning = condition(encoder, [disc(1, 11)])
-    options = {"policy": PRESETS["baseline"], "start": 11, "end_of_object": 0}
+    options = {"policy": PRESETS["baseline"], "start": 11}
     ahead = ObjectPass(encoder, conditioning, reverse=False, **options)
     for t in ahead.order:
         ahead.step(t)

@@ -89,6 +89,8 @@ def limits(
             Limit(extent.first, Rule.RANGE),
             Limit(min(extent.last, num_slices - 1), Rule.RANGE),
         )
+    elif extent.rule is ExtentRule.WHOLE:
+        low, high = Limit(0, Rule.VOLUME), Limit(num_slices - 1, Rule.VOLUME)
     elif extent.rule is ExtentRule.PAINTED:
         low, high = Limit(first, Rule.PAINTED), Limit(last, Rule.PAINTED)
     else:
@@ -127,6 +129,8 @@ class ChangePoint:
         best = max(range(len(sums)), key=sums.__getitem__)
         if not final and sums[-1] > sums[best] - HOPELESS:
             return None
+        if not outward:
+            return End(self.outermost, "the volume ends there")
         if best == 0:
             return End(self.outermost, self._why_not_beyond(sums))
         if best == len(outward):

@@ -25,7 +25,12 @@ class ExtentRule(Choice):
     AUTO = "auto"
     PAINTED = "painted"
     OPEN = "open"
+    WHOLE = "whole"
     RANGE = "range"
+
+
+#: The rules that a word names, the default first.
+RULES = tuple(rule.value for rule in ExtentRule if rule is not ExtentRule.RANGE)
 
 
 @dataclass(frozen=True)
@@ -33,11 +38,11 @@ class Extent:
     """The user's choice, for every object and both ends of each.
 
     `auto` decides for each end; `painted` ends at the outermost marked slices; `open` goes on
-    until the object is seen to end; a range names the first and last slice, both inclusive,
-    counted as in the file.
+    until the object is seen to end; `whole` never looks for an end, as stock SAM 2; a range names
+    the first and last slice, both inclusive, counted as in the file.
 
     Attributes:
-        rule: which of the four.
+        rule: which of the five.
         first: first slice of a range, None for the other rules.
         last: last slice of a range, None for the other rules.
     """
@@ -58,7 +63,7 @@ class Extent:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """`auto`, `painted`, `open`, or a range of slices such as `10-40`.
+        """`auto`, `painted`, `open`, `whole`, or a range of slices such as `10-40`.
 
         Raises:
             BadInput: anything else.
@@ -66,9 +71,9 @@ class Extent:
         words = str(text).strip().lower()
         if found := re.fullmatch(r"(\d+)\s*(?:-|\.\.|:)\s*(\d+)", words):
             return cls(ExtentRule.RANGE, int(found[1]), int(found[2]))
-        if words in (ExtentRule.AUTO.value, ExtentRule.PAINTED.value, ExtentRule.OPEN.value):
+        if words in RULES:
             return cls(ExtentRule(words))
-        raise BadInput(f"unknown extent {text!r}: use auto, painted, open, or slices such as 10-40")
+        raise BadInput(f"unknown extent {text!r}: use {', '.join(RULES)}, or slices such as 10-40")
 
     def describe(self) -> str:
         """The text that `parse` turns back into this value."""

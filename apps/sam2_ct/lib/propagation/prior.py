@@ -27,7 +27,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lib.choice import Choice
 from lib.propagation.fusion import LOGIT_LIMIT
 
 NETWORK_WEIGHT = 0.5
@@ -41,13 +40,6 @@ BAND_MM = 6.0
 _BINS = 24  # of the window's range; blurred by 1.5 bins, so a few dozen voxels are enough
 _BIN_BLUR = 1.5
 _RARE = 0.01  # share of voxels that a bin without any is taken to have
-
-
-class Prior(Choice):
-    """Whether the painted slices speak beside the network."""
-
-    AUTO = "auto"
-    OFF = "off"
 
 
 @dataclass(frozen=True)

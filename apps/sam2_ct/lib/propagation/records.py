@@ -16,6 +16,8 @@ class Source(str, Enum):
     PROMPT = "prompt"
     FORWARD = "forward"
     BACKWARD = "backward"
+    BEYOND = "beyond"
+    """Tracked, found to lie beyond the object's end, and left out of the result."""
 
 
 class Rule(str, Enum):
@@ -27,6 +29,7 @@ class Rule(str, Enum):
     AUTO_WENT_ON = "auto-went-on"
     RANGE = "range"
     WIPED = "wiped"
+    VOLUME = "volume"
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class SliceRecord:
         object_id: of the prompts.
         axis: of the pass.
         index: slice along `axis`.
-        source: prompt, forward or backward.
+        source: prompt, forward, backward or beyond.
         predicted_iou: the network's estimate of its own IoU, 0 to 1.
         object_score: logit of the object being on the slice.
         uncertainty: 0 (sure) to 1, from the disagreement of passes; None: not estimated.
@@ -63,7 +66,8 @@ class ObjectEnds:
         last: last slice it may be on.
         first_rule: what decided `first`.
         last_rule: what decided `last`.
-        why: a sentence for the user, or empty.
+        first_why: a clause for the user, the end of "it ends at slice N: …"; or empty.
+        last_why: the same of `last`.
     """
 
     object_id: int
@@ -72,7 +76,8 @@ class ObjectEnds:
     last: int
     first_rule: Rule
     last_rule: Rule
-    why: str = ""
+    first_why: str = ""
+    last_why: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from lib.choice import Choice
 from lib.errors import BadInput
 from lib.geometry import Axis
+from lib.propagation.extent import Extent, ExtentRule
 from lib.propagation.policy import MemoryPolicy
 
 
@@ -18,9 +19,16 @@ class Propagation(Choice):
     THREE_AXIS = "three-axis"
 
 
+class Prior(Choice):
+    """Whether the painted slices speak of the others beside the network, see `prior.py`."""
+
+    AUTO = "auto"
+    OFF = "off"
+
+
 @dataclass(frozen=True)
 class PropagationSettings:
-    """What the engine does with a set of prompts.
+    """What the engine does with a set of prompts. The default is stock SAM 2.
 
     Attributes:
         policy: what the memory may hold.
@@ -28,7 +36,9 @@ class PropagationSettings:
         axis: the axis of `single` and `forward-backward`.
         carry: the backward pass begins with the forward pass's memories, as stock SAM 2 does.
         merge: `mean` of both passes, or by `distance` to the prompts (forward-backward only).
-        end_of_object: slices without the object after which a pass ends; 0 never.
+        extent: how far objects may reach beyond their prompts on the axes they are marked on; a
+            range counts slices of the volume the engine is given.
+        prior: whether shape and density of painted slices are added to the logits.
     """
 
     policy: MemoryPolicy = field(default_factory=MemoryPolicy)
@@ -36,7 +46,9 @@ class PropagationSettings:
     axis: Axis = Axis.AXIAL
     carry: bool = False
     merge: str = "mean"
-    end_of_object: int = 3
+    extent: Extent = field(default_factory=lambda: Extent(ExtentRule.WHOLE))
+    prior: Prior = Prior.OFF
+    end_of_object: int = 0
 
     def __post_init__(self) -> None:
         if self.merge not in ("mean", "distance"):
@@ -48,8 +60,6 @@ class PropagationSettings:
                 "carry lets the backward pass read across the prompt it begins on, which an "
                 "independent policy never does: choose one of them"
             )
-        if self.end_of_object < 0:
-            raise BadInput(f"end_of_object must be 0 or more, got {self.end_of_object}")
 
     @property
     def axes(self) -> tuple[Axis, ...]:

@@ -38,9 +38,9 @@ class TrackedSlice:
     object_score: float
 
     @property
-    def has_object(self) -> bool:
-        """False where the object score is negative or the mask empty."""
-        return self.object_score > 0 and bool((self.logits > 0).any())
+    def is_empty(self) -> bool:
+        """Whether the mask has no pixel."""
+        return not bool((self.logits > 0).any())
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,6 @@ class ObjectPass:
         policy: what the memory may hold.
         reverse: towards slice 0.
         start: the conditioning slice the pass begins on.
-        end_of_object: consecutive slices without the object, beyond the outermost prompt, after
-            which the pass ends (0: never).
         carried: outputs of an earlier pass to begin with, as stock SAM 2's reverse pass does.
         taken: (X, Y, Z) bool, voxels known to be something else. They are cut out of each tracked
             mask before it is remembered, so that the object does not wander into its neighbour.
@@ -134,7 +132,6 @@ class ObjectPass:
         *,
         reverse: bool,
         start: int,
-        end_of_object: int = 3,
         carried: dict[int, Kept] | None = None,
         taken: np.ndarray | None = None,
     ) -> None:
@@ -143,12 +140,9 @@ class ObjectPass:
         self.policy = policy
         self.reverse = reverse
         self.start = start
-        self.end_of_object = end_of_object
         self.taken = taken
-        self.ended = False
         self._held: dict[int, Kept] = dict(carried or {})
         self._near_start: dict[int, Kept] = {}
-        self._missing = 0
 
     @property
     def order(self) -> range:
@@ -171,15 +165,13 @@ class ObjectPass:
         if kept is None:
             source = Source.BACKWARD if self.reverse else Source.FORWARD
             kept = self._track(t)
-        tracked = TrackedSlice(
+        return TrackedSlice(
             t,
             source,
             kept.said.logits,
             float(kept.said.predicted_iou),
             float(kept.said.object_score),
         )
-        self._watch_for_the_end(tracked)
-        return tracked
 
     def _track(self, t: int) -> Kept:
         features = self.encoder(t)
@@ -235,12 +227,6 @@ class ObjectPass:
             },
             extent=prompted[-1] - prompted[0] + 1 if len(prompted) > 1 else None,
         )
-
-    def _watch_for_the_end(self, tracked: TrackedSlice) -> None:
-        outermost = self.conditioning.first if self.reverse else self.conditioning.last
-        beyond = tracked.t < outermost if self.reverse else tracked.t > outermost
-        self._missing = self._missing + 1 if beyond and not tracked.has_object else 0
-        self.ended = bool(self.end_of_object) and self._missing >= self.end_of_object
 
 
 def _decode(

@@ -42,7 +42,9 @@ class Gate:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         if user is not None:
             return await self.app(scope, receive, _kept_by_nobody(send, path))
-        if scope["type"] == "http" and path in PUBLIC:
+        if scope["type"] == "websocket":
+            return await send({"type": "websocket.close", "code": 1008})
+        if path in PUBLIC:
             return await self.for_strangers(scope, receive, send)
         if scope.get("method") == "GET" and "text/html" in headers.get("accept", ""):
             return await _to_log_in(scope, path, send)

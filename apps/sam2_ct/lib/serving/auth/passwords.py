@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
+import unicodedata
 
 from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
 from lib.errors import BadInput
 
@@ -22,7 +23,7 @@ def hashed(password: str) -> str:
     """
     if not SHORTEST <= len(password) <= LONGEST:
         raise BadInput(f"a password has {SHORTEST} to {LONGEST} characters: choose another one")
-    return _HASHER.hash(password)
+    return _HASHER.hash(_octets(password))
 
 
 def hash_of_nobody() -> str:
@@ -37,8 +38,13 @@ def is_right(password: str, stored: str) -> bool:
         BadInput: what is stored is no hash.
     """
     try:
-        return _HASHER.verify(stored, password[: LONGEST + 1])
-    except VerificationError:
+        return _HASHER.verify(stored, _octets(password[: LONGEST + 1]))
+    except VerifyMismatchError:
         return False
-    except InvalidHashError as error:
+    except (VerificationError, InvalidHashError) as error:
         raise BadInput("a password hash in the users file is damaged: set it anew") from error
+
+
+def _octets(password: str) -> bytes:
+    """One spelling for what keyboards spell in two ways (ä, a and ¨); any text has one."""
+    return unicodedata.normalize("NFKC", password).encode("utf-8", "surrogatepass")

@@ -70,7 +70,7 @@ class UsersFile:
             return {}
         except OSError as error:
             raise BadInput(f"cannot read {self.path}: {error.strerror}") from error
-        if stat.S_IMODE(about.st_mode) & 0o077:
+        if os.name == "posix" and stat.S_IMODE(about.st_mode) & 0o077:
             raise BadInput(f"others can open {self.path}, which has passwords: chmod 600 it")
         seen = (about.st_ino, about.st_mtime_ns, about.st_size)
         if seen != self._seen:

@@ -22,20 +22,22 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors import safe_open
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "apps/sam2_ct")]
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "apps" / "sam2_ct")]
 
 from lib.propagation.policy import describe
 from tools.phantoms.generate import generate
 from tools.training.curriculum import CURRICULUM, Phase, learning_rate, phase_at, total_steps
 from tools.training.export import export
 from tools.training.losses import frame_loss
-from tools.training.network import build, full_precision_attention
+from tools.training.network import build, multiplied_attention
 from tools.training.run import run_clicks, run_sequence
 from tools.training.sequences import Batch, Sequences
 
 SEED = 20260323
-EMA = 0.998
+EMA = 0.995
 # The temporal rows start near zero beside a positional code of about one, and would stay unread.
 ROW_PACE = 30.0
 # What learns from clicks where nothing else is taught.
@@ -141,12 +143,13 @@ class Trainer:
             "norm": float(norm),
             "prompt": batch.prompt,
             "policy": describe(batch.timeline.policy),
+            "beyond": batch.timeline.beyond,
             **figures,
         }
 
     @contextmanager
     def _precision(self) -> Iterator[None]:
-        attention = full_precision_attention if self.device == "cpu" else nullcontext
+        attention = multiplied_attention if self.device == "cpu" else nullcontext
         with torch.autocast(self.device, torch.bfloat16, enabled=self.half), attention():
             yield
 
@@ -173,9 +176,9 @@ class Trainer:
                 phase.clicked,
             )
         first = len(timeline.prompted) + len(timeline.history)
-        loss, figures = frame_loss(tracked, masks[first:].flatten(0, 1))
+        loss, figures = frame_loss(tracked, masks[first:].flatten(0, 1), phase.absent)
         given = masks[: len(timeline.prompted)].flatten(0, 1)
-        extra, shown = frame_loss(prompted, given)
+        extra, shown = frame_loss(prompted, given, phase.absent)
         loss = loss + (0.2 if batch.prompt == "mask" else 1.0) * extra
         figures["prompt_dice"] = shown["dice"]
         if clicked is not None:
@@ -197,6 +200,14 @@ class Trainer:
             part,
         )
         os.replace(part, path)
+
+    def begin(self, path: Path) -> None:
+        """Goes on from an exported checkpoint: its weights, its step, a fresh optimiser."""
+        with safe_open(path, "pt") as file:
+            self.step = int(file.metadata()["steps"])
+            weights = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+        self.model.load_state_dict(weights)
+        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
 
     def load(self, path: Path) -> None:
         """Goes on where `save` left off."""
@@ -221,6 +232,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the run")
     parser.add_argument("--resume", action="store_true", help="go on from OUTPUT/last.pt")
+    parser.add_argument("--start", type=Path, help="go on from a shipped checkpoint's weights")
     parser.add_argument("--steps", type=int, help="stop after this step (default: all)")
     parser.add_argument("--phantoms", type=int, default=1500, help="training volumes")
     parser.add_argument("--cache", type=Path, help="where they lie (default: OUTPUT/phantoms)")
@@ -254,6 +266,8 @@ def train(rank: int, args: argparse.Namespace, paths: list[Path]) -> None:
     last = args.output / "last.pt"
     if args.resume and last.exists():
         trainer.load(last)
+    elif args.start:
+        trainer.begin(args.start)
     end = min(args.steps or total_steps(), total_steps())
     data = Sequences(paths, args.seed, rank=rank, processes=args.processes)
     columns = (

@@ -18,6 +18,8 @@ class Phase:
         tracked: slices propagated in a row per sequence (gradients run through all of them).
         slices: fewest and most slices an object is cut into.
         prompts: chances of 1, 2, 3, … prompted slices.
+        beyond: chance that the tracked slices lie at the object's end or beyond it.
+        absent: weight of slices without the object against those with it.
         policies: chance of a memory policy other than stock SAM 2's.
         masks: chance that prompts are masks; the rest is half clicks, half boxes.
         easy: chance that history and prompts lie next to the tracked slices.
@@ -36,6 +38,8 @@ class Phase:
     tracked: int = 2
     slices: tuple[int, int] = (8, 40)
     prompts: tuple[float, ...] = (0.34, 0.33, 0.33)
+    beyond: float = 0.15
+    absent: float = 0.2
     policies: float = 0.5
     masks: float = 0.8
     easy: float = 0.0
@@ -59,6 +63,16 @@ _LATE = Phase(
 )
 _OWN = replace(_LATE, prompts=(0.1, 0.2, 0.5, 0.2), mistaken=0.2, rollout=0.5)
 _FINER = replace(_OWN, lr=(3e-4, 1e-5), image_size=192)
+_ENDS = replace(
+    _OWN,
+    slices=(8, 48),
+    prompts=(0.22, 0.1, 0.3, 0.08, 0.15, 0.05, 0.1),
+    policies=0.75,
+    beyond=0.45,
+    absent=0.8,
+    rollout=0.6,
+    clicked=True,
+)
 
 CURRICULUM: tuple[Phase, ...] = (
     Phase(
@@ -83,6 +97,10 @@ CURRICULUM: tuple[Phase, ...] = (
     replace(_OWN, name="clicks alone", steps=1700, lr=(1e-3, 5e-4), alone=True),
     replace(_OWN, name="together", steps=700, clicked=True),
     replace(_FINER, name="finer together", steps=650, clicked=True),
+    # The checkpoint of version 1 ends here.
+    replace(_ENDS, name="again", steps=50, lr=(1e-6, 3e-4)),
+    replace(_ENDS, name="ends", steps=450, lr=(3e-4, 3e-4)),
+    replace(_ENDS, name="finer ends", steps=500, lr=(3e-4, 1e-5), image_size=192),
 )
 
 

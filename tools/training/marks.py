@@ -37,6 +37,12 @@ def spoil_masks(
     return out
 
 
+def _widen(masks: torch.Tensor, by: int) -> torch.Tensor:
+    """(N, 1, S, S) masks grown by a square of ``by`` pixels: rows, then columns, is far cheaper."""
+    rows = functional.max_pool2d(masks, (2 * by + 1, 1), stride=1, padding=(by, 0))
+    return functional.max_pool2d(rows, (1, 2 * by + 1), stride=1, padding=(0, by))
+
+
 def simulate_prompt(
     kind: str, masks: torch.Tensor, generator: torch.Generator
 ) -> dict[str, torch.Tensor]:
@@ -62,7 +68,7 @@ def simulate_prompt(
         first = int(depth.argmax())
         points = [torch.tensor([first % size, first // size]).float()]
         signs = [1]
-        near = functional.max_pool2d(masks[k : k + 1], 21, stride=1, padding=10)[0, 0]
+        near = _widen(masks[k : k + 1], 10)[0, 0]
         around = ((near > 0) & (mask == 0)).nonzero().flip(1).float()
         for _ in range(clicks - 1):
             positive = bool(torch.rand((), generator=generator) < 0.5) or len(around) == 0

@@ -13,21 +13,22 @@ from sam2.modeling.sam2_base import SAM2Base
 from torch.nn import functional
 
 from lib.propagation.memory import Bank, Remembered, assemble
-from lib.propagation.policy import MemoryPolicy, Query
 from lib.propagation.predictor import Sam2Parts
+from tools.training import APP
+from tools.training.timeline import Timeline
 
-CONFIG = Path(__file__).parents[2] / "apps" / "sam2_ct" / "model" / "sam2_ct_builtin.yaml"
+CONFIG = APP / "model" / "sam2_ct_builtin.yaml"
 
 
 class TrainableSAM2(Sam2Parts, SAM2Base):
-    """`SAM2Base` that remembers what a `MemoryPolicy` says, with gradients.
+    """`SAM2Base` that remembers what its `timeline` says, with gradients.
 
     Plans become tensors in the code that also serves, so that what is trained is what is served.
     Kept in eval mode throughout for the same reason. Raw decoder outputs (before masks of absent
     objects are blanked) are left in ``decoded``.
     """
 
-    policy = MemoryPolicy()
+    timeline: Timeline
     decoded: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
     def watch(self) -> TrainableSAM2:
@@ -48,7 +49,7 @@ class TrainableSAM2(Sam2Parts, SAM2Base):
         num_frames,
         track_in_reverse=False,
     ):
-        """As the base class, except that `policy` chooses the slices and their rows."""
+        """As the base class, except that `timeline` chooses the slices and their rows."""
         _, batch, channels = current_vision_feats[-1].shape
         top = current_vision_feats[-1].permute(1, 2, 0).view(batch, channels, *feat_sizes[-1])
         place = current_vision_pos_embeds[-1][:, :1].permute(1, 2, 0).view(1, *top.shape[1:])
@@ -61,30 +62,25 @@ class TrainableSAM2(Sam2Parts, SAM2Base):
             }
             for store in ("cond_frame_outputs", "non_cond_frame_outputs")
         )
-        query = Query(
-            t=frame_idx,
-            num_slices=num_frames,
-            reverse=track_in_reverse,
-            conditioning=tuple(sorted(prompted)),
-            tracked=dict.fromkeys(tracked, 0.0),
-        )
-        rows = [(self.policy.plan(query), Bank(prompted, tracked))]
+        rows = [(self.timeline.plan(frame_idx, tracked), Bank(prompted, tracked))]
         return self.recall(top, place, assemble(rows, self.codes(top), num_frames))
 
 
 @contextmanager
-def full_precision_attention() -> Iterator[None]:
-    """Attention in float32 within bfloat16 autocast.
+def multiplied_attention() -> Iterator[None]:
+    """Attention as two matrix products, where gradients are wanted.
 
-    The backward pass of CPU attention in bfloat16 takes twice as long where the processor has no
-    matrix unit (AMX), which is a quarter of a training step.
+    The backward pass of PyTorch's fused CPU attention makes no use of a matrix unit (AMX) in
+    bfloat16 and takes two to eight times as long as that of the products it stands for; those of
+    this network are small enough to be held. Without gradients the fused one is the faster.
     """
     stock = functional.scaled_dot_product_attention
 
-    def attend(query, key, value, **options):
-        with torch.autocast(query.device.type, enabled=False):
-            out = stock(query.float(), key.float(), value.float(), **options)
-        return out.to(query.dtype)
+    def attend(query, key, value, dropout_p=0.0):
+        if not torch.is_grad_enabled() or not query.requires_grad or dropout_p:
+            return stock(query, key, value, dropout_p=dropout_p)
+        chance = (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(-1)
+        return chance.to(value.dtype) @ value
 
     functional.scaled_dot_product_attention = attend
     try:

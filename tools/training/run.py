@@ -13,6 +13,9 @@ from tools.training.timeline import Timeline
 Frame = dict[str, torch.Tensor | list[torch.Tensor]]
 Decoded = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
+# Clicked slices beside a sequence: enough to keep what was learnt, few enough to be cheap.
+CLICKS = 8
+
 
 def part(out: Frame, k: int, batch: int) -> Frame:
     """The ``k``-th frame of an output that ran several frames as one batch."""
@@ -131,13 +134,13 @@ def run_sequence(
         clicked ones that hold their object, with their masks (N, 1, S, S), if there are any.
     """
     batch = masks.shape[1]
-    model.policy = timeline.policy
+    model.timeline = timeline
     prompted, history = len(timeline.prompted), len(timeline.history)
     first = prompted + history
     memory: dict[str, dict[int, Frame]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
 
     def encode(part_of_images: torch.Tensor) -> Callable[..., Frame]:
-        return encode_frames(model, part_of_images, batch, memory, timeline.length)
+        return encode_frames(model, part_of_images, batch, memory, timeline.shown)
 
     # What is only remembered is run without gradients, which cost more than they teach.
     on_tracks = encode(images[first:])
@@ -175,5 +178,5 @@ def run_sequence(
         memory["non_cond_frame_outputs"][frame] = part(out, 0, batch)
         of_tracked.append(model.decoded)
     of_tracked = tuple(torch.cat(v) for v in zip(*of_tracked, strict=True))
-    clicks = click(model, on_tracks, masks[first:], generator) if clicked else None
+    clicks = click(model, on_tracks, masks[first:], generator, most=CLICKS) if clicked else None
     return of_prompted, of_tracked, clicks

@@ -18,6 +18,8 @@ MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 FEWEST_SLICES = 6
 FEWEST_VOXELS = 40
+# Share of the sequences past an end that have another object to run into there.
+NEIGHBOURED = 0.7
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,27 @@ def square(
     return bottom, right
 
 
+def place(
+    rng: np.random.Generator, volume: Volume, timeline: Timeline, axis: int
+) -> tuple[int, NDArray[np.float64]] | None:
+    """Which object a timeline shows, and at which (F,) slices along ``axis``, in fractions.
+
+    Either way round, so that forward sequences teach both passes. Only objects beyond whose end
+    the volume goes on as far as the timeline does; None if there is none.
+    """
+    frames = np.array(timeline.frames, dtype=float)
+    found = []
+    for label, box in volume.boxes.items():
+        first, last = box[axis].start, box[axis].stop - 1
+        if last - first + 1 < FEWEST_SLICES:
+            continue
+        step = (last - first) / max(1, timeline.length - 1)
+        for depth in (first + frames * step, last - frames * step):
+            if depth.min() > -0.5 and depth.max() < volume.hu.shape[axis] - 0.5:
+                found.append((label, depth))
+    return found[int(rng.integers(len(found)))] if found else None
+
+
 def cut(
     rng: np.random.Generator, volume: Volume, timeline: Timeline, size: int, objects: int
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
@@ -132,16 +155,12 @@ def cut(
         there are fewer), or None if the draw does not work out.
     """
     axis = 2 if rng.random() < 0.7 else int(rng.integers(0, 2))
-    fit = [k for k, b in volume.boxes.items() if b[axis].stop - b[axis].start >= FEWEST_SLICES]
-    if not fit:
-        return None
-    label = int(rng.choice(fit))
-    first, last = volume.boxes[label][axis].start, volume.boxes[label][axis].stop - 1
     hu, labels = np.moveaxis(volume.hu, axis, 0), np.moveaxis(volume.labels, axis, 0)
-    frames = np.array(timeline.frames, dtype=float)
-    if rng.random() < 0.5:
-        frames = timeline.length - 1 - frames
-    depth = first + frames * (last - first) / max(1, timeline.length - 1)
+    placed = place(rng, volume, timeline, axis)
+    if placed is None:
+        return None
+    label, depth = placed
+    first, last = volume.boxes[label][axis].start, volume.boxes[label][axis].stop - 1
     prompted = len(timeline.prompted)
     if rng.random() < 0.5:  # a whole box as in evaluation, or only what is prompted
         seen = labels[first : last + 1] == label
@@ -157,19 +176,19 @@ def cut(
     if last - first + 1 > timeline.length and rng.random() < 0.7:
         share = np.round(share)  # a real scan has its slices; it does not mix them
     w = share[:, None, None].astype(np.float32)
-    outside = (depth < -0.5) | (depth > len(hu) - 0.5)
 
     picture = hu[below, r0:r1, c0:c1] * (1 - w) + hu[above, r0:r1, c0:c1] * w
-    picture[outside] = -1000
     lower, upper = labels[below, r0:r1, c0:c1], labels[above, r0:r1, c0:c1]
 
     def mask_of(number: int) -> NDArray[np.float32]:
-        mask = (lower == number) * (1 - w) + (upper == number) * w
-        mask[outside] = 0
-        return mask
+        return (lower == number) * (1 - w) + (upper == number) * w
 
     masks = [mask_of(label)]
     if not (masks[0][:prompted] >= 0.5).any(axis=(1, 2)).all():
+        return None
+    beyond = np.array(timeline.frames) >= timeline.length
+    alike = lower[beyond]
+    if beyond.any() and rng.random() < NEIGHBOURED and not ((alike > 0) & (alike != label)).any():
         return None
     present = np.bincount(lower[:prompted].ravel(), minlength=256)
     others = [k for k in volume.boxes if k != label and present[k] >= 6]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,6 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "apps" / "sam2_ct"))
 
 from lib.geometry import Axis, Grid
 from lib.prompts.simulated import box_prompts, mask_prompts, point_prompts

@@ -20,7 +20,7 @@ from lib.geometry import Axis, Grid
 from lib.models.build import load_predictor
 from lib.prompts.simulated import mask_prompts
 from lib.prompts.types import PromptSet
-from lib.propagation.tracking import ObjectPass
+from lib.propagation import axis
 from lib.propagation.video import PseudoVideo
 from lib.transforms.chain import to_file_grid
 from tools.phantoms.generate import generate
@@ -94,8 +94,10 @@ def test_a_shifted_crop_shows(engine, scene, monkeypatch):
 
 
 def test_a_missing_backward_pass_shows(engine, scene, monkeypatch):
-    whole = ObjectPass.order.fget
-    monkeypatch.setattr(
-        ObjectPass, "order", property(lambda p: whole(p)[:1] if p.reverse else whole(p))
-    )
+    whole = axis.stretches
+
+    def forward_only(*args, reverse, **options):
+        return [] if reverse else whole(*args, reverse=reverse, **options)
+
+    monkeypatch.setattr(axis, "stretches", forward_only)
     assert score(engine, scene) < FLOOR

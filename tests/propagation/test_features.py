@@ -119,7 +119,7 @@ def test_a_small_bank_with_batches_is_still_right(predictor, video):
 
 
 def test_the_key_tells_videos_apart(predictor, video, grid):
-    key = encoder(predictor, video)._key
+    key = encoder(predictor, video).key
     brighter = video.volume.copy()
     brighter[3, 4, 5] += 1e-4
     thicker = Grid(grid.shape, grid.affine @ np.diag([1, 1, 2, 1]))
@@ -133,9 +133,9 @@ def test_the_key_tells_videos_apart(predictor, video, grid):
         "checkpoint": encoder(predictor, video, checkpoint="b"),
         "batch": encoder(predictor, video, batch=2),
     }
-    keys = {name: e._key for name, e in other.items()}
+    keys = {name: e.key for name, e in other.items()}
     assert len({key, *keys.values()}) == 1 + len(keys)
-    assert encoder(predictor, replace(video, volume=video.volume.copy()))._key == key
+    assert encoder(predictor, replace(video, volume=video.volume.copy())).key == key
 
 
 def test_axes_do_not_share_features(predictor):

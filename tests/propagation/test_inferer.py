@@ -9,7 +9,7 @@ from lib.errors import BadInput, Cancelled
 from lib.geometry import Axis, Grid
 from lib.prompts.types import Mask, Points, PromptSet
 from lib.prompts.wiped import Wiped
-from lib.propagation.extent import Extent
+from lib.propagation.extent import Extent, SliceSignals
 from lib.propagation.features import FeatureBank, SliceEncoder
 from lib.propagation.fusion import ABSENT, forward_share
 from lib.propagation.inferer import PAINTED, PseudoVideoInferer
@@ -17,9 +17,8 @@ from lib.propagation.policy import PRESETS
 from lib.propagation.records import Rule, Source
 from lib.propagation.seeding import cross_axis_masks
 from lib.propagation.settings import Prior, Propagation, PropagationSettings
-from lib.propagation.tracking import ObjectPass, TrackedSlice, condition
 from lib.propagation.video import PseudoVideo
-from tests.propagation.conftest import SLICES, disc
+from tests.propagation.conftest import SLICES, disc, run_pass
 
 SINGLE = PropagationSettings()
 BOTH = replace(SINGLE, propagation=Propagation.FORWARD_BACKWARD)
@@ -161,19 +160,12 @@ def passes_alone(predictor, volume, prompts, first, last):
     """(forward, backward) logits of the two passes, got from the tracking loop itself."""
     video = PseudoVideo(volume, prompts.grid, Axis.AXIAL, predictor.image_size)
     encoder = SliceEncoder(predictor, video, FeatureBank(), "test", 4)
-    conditioning = condition(encoder, prompts.prompts)
     said = []
     for reverse, start in ((False, first), (True, last)):
-        one = ObjectPass(
-            encoder,
-            conditioning,
-            PRESETS["baseline"],
-            reverse=reverse,
-            start=start,
-        )
+        one = run_pass(encoder, prompts.prompts, PRESETS["baseline"], reverse=reverse, start=start)
         logits = np.zeros(prompts.grid.shape, np.float32)
-        for t in one.order:
-            logits[..., t] = video.slice_logits(one.step(t).logits).numpy()
+        for t, decoded in one.said.items():
+            logits[..., t] = video.slice_logits(decoded.logits)[0].numpy()
         said.append(logits)
     return said
 
@@ -240,12 +232,18 @@ def test_seeds_are_cut_from_what_was_painted_not_from_other_seeds(predictor, sma
     assert np.array_equal(*given)
 
 
-def test_an_object_is_as_if_it_were_alone(infer, two_objects):
-    together = infer(two_objects)
+@pytest.mark.parametrize("rows", [1, 4])
+def test_an_object_is_as_if_it_were_alone(predictor, volume, two_objects, rows):
+    def call(prompts):
+        engine = PseudoVideoInferer(predictor, "test", bank, batch=4, rows=rows)
+        return engine(volume, prompts, SINGLE)
+
+    bank = FeatureBank()
+    together = call(two_objects)
     assert sorted(together.logits) == [1, 2, 7]
     assert together.encoded == SLICES, "objects share encoded slices"
     for object_id in (1, 2, 7):
-        alone = infer(PromptSet(two_objects.grid, two_objects.select(object_id)))
+        alone = call(PromptSet(two_objects.grid, two_objects.select(object_id)))
         assert alone.encoded == 0
         assert np.array_equal(alone.logits[object_id], together.logits[object_id])
         own = [r for r in together.slices if r.object_id == object_id]
@@ -326,13 +324,10 @@ def present(monkeypatch):
     """Makes the network find the object on the given slices, of any axis, and nowhere else."""
 
     def script(slices):
-        step = ObjectPass.step
+        def scripted(t, _score, _empty):
+            return SliceSignals(t, 6.0 if t in slices else -6.0)
 
-        def scripted(self, t):
-            return replace(step(self, t), object_score=6.0 if t in slices else -6.0)
-
-        monkeypatch.setattr(ObjectPass, "step", scripted)
-        monkeypatch.setattr(TrackedSlice, "is_empty", False)
+        monkeypatch.setattr("lib.propagation.tracking.SliceSignals", scripted)
 
     return script
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from lib.geometry import Axis, Grid
 from lib.prompts.types import PromptSet
+from lib.propagation.conditioning import condition
 from lib.propagation.features import FeatureBank, SliceEncoder
 from lib.propagation.inferer import PseudoVideoInferer
 from lib.propagation.memory import Bank, Remembered, assemble
 from lib.propagation.policy import MemoryPolicy, Query, describe
 from lib.propagation.settings import Propagation, PropagationSettings
-from lib.propagation.tracking import condition
 from lib.propagation.video import PseudoVideo
 from tests.propagation.conftest import SLICES, disc
 from tests.propagation.strategies import policies
@@ -121,8 +121,8 @@ def test_what_is_trained_is_what_is_served(predictor, volume, grid, policy):
         tracked = condition(encoder, [disc(object_id, t, radius=radius) for t in range(13, 20)])
         banks.append(
             Bank(
-                {t: k.memory for t, k in made.outputs.items()},
-                {t: k.memory for t, k in tracked.outputs.items()},
+                made.memories,
+                tracked.memories,
             )
         )
     query = Query(20, SLICES, False, (0, 12, 23), dict.fromkeys(range(13, 20), 0.0))

@@ -20,9 +20,8 @@ from lib.models.registry import BUILTIN, resolve
 from lib.prompts.types import Box, Points
 from lib.propagation.features import FeatureBank, SliceEncoder
 from lib.propagation.policy import PRESETS
-from lib.propagation.tracking import ObjectPass, condition
 from lib.propagation.video import PseudoVideo
-from tests.propagation.conftest import SLICES, disc
+from tests.propagation.conftest import SLICES, disc, run_pass
 
 # of logits that vary by 0.05 over the volume; the two are 1e-6 apart
 TOLERANCE = 1e-5
@@ -262,10 +261,8 @@ def ask(oracle, sam2_video, video, prompts, *, reverse):
 def track(predictor, video, prompts, policy, *, reverse):
     """The same from our passes."""
     encoder = SliceEncoder(predictor, video, FeatureBank(), "test")
-    conditioning = condition(encoder, prompts)
-    start = conditioning.last if reverse else conditioning.first
-    one = ObjectPass(encoder, conditioning, policy, reverse=reverse, start=start)
-    return {t: one.step(t).logits for t in one.order}
+    one = run_pass(encoder, prompts, policy, reverse=reverse)
+    return {t: said.logits for t, said in one.said.items()}
 
 
 def apart(one, other):

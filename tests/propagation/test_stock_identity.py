@@ -11,9 +11,8 @@ from lib.models.build import STOCK_PREDICTOR, build_network
 from lib.prompts.types import Box, Points
 from lib.propagation.features import FeatureBank, SliceEncoder
 from lib.propagation.policy import PRESETS
-from lib.propagation.tracking import ObjectPass, condition
 from lib.propagation.video import PseudoVideo
-from tests.propagation.conftest import disc, see_objects, small_config
+from tests.propagation.conftest import disc, run_pass, see_objects, small_config
 
 torch.use_deterministic_algorithms(True, warn_only=True)
 
@@ -105,19 +104,17 @@ def run_ours(predictor, video, prompts, *, reverse_too, policy):
     logits = {}
     first = min(p.index for p in prompts)
     for object_id in {p.object_id for p in prompts}:
-        conditioning = condition(encoder, [p for p in prompts if p.object_id == object_id])
-        options = {"start": first}
-        ahead = ObjectPass(encoder, conditioning, policy, reverse=False, **options)
-        for t in ahead.order:
-            logits[object_id, t] = ahead.step(t).logits
+        own = [p for p in prompts if p.object_id == object_id]
+        passes = [run_pass(encoder, own, policy, start=first)]
         if reverse_too:
-            back = ObjectPass(
-                encoder, conditioning, policy, reverse=True, carried=ahead.carry(), **options
+            carried = passes[0].track.recollection()
+            passes.append(
+                run_pass(encoder, own, policy, reverse=True, start=first, carried=carried)
             )
-            for t in back.order:
-                logits[object_id, t] = back.step(t).logits
+        for one in passes:
+            logits |= {(object_id, t): said.logits for t, said in one.said.items()}
     assert encoder.encoded == len({t for _, t in logits})
-    return {key: video.slice_logits(value) for key, value in logits.items()}
+    return {key: video.slice_logits(value)[0] for key, value in logits.items()}
 
 
 CASES = {

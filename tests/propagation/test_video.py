@@ -116,7 +116,7 @@ def test_a_mask_comes_back_where_it_was_painted(axis, grid):
     mask[5:7, 4:8] = True
     video = make(grid, axis)
     logits = video.mask_input(Mask(axis, 3, 1, mask)) * 20 - 10
-    back = video.slice_logits(logits).numpy() > 0
+    (back,) = video.slice_logits(logits).numpy() > 0
     assert back.shape == mask.shape
     assert (back != mask).sum() <= 2
     assert (back & mask).sum() >= mask.sum() - 2

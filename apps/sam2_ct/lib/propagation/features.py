@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -96,6 +97,11 @@ class SliceEncoder:
         checkpoint: identity of the weights; part of the key, like the volume's content.
         batch: slices per call of the encoder. Batches lie on a fixed raster, so that features do
             not depend on which slice was asked for first.
+
+    Attributes:
+        encoded: slices that went through the encoder.
+        seconds: spent on them.
+        key: identity of what is encoded.
     """
 
     def __init__(
@@ -106,15 +112,17 @@ class SliceEncoder:
         self.bank = bank
         self.batch = batch
         self.encoded = 0
-        self._key = _signature(video, checkpoint, batch)
+        self.seconds = 0.0
+        self.key = _signature(video, checkpoint, batch)
         self._position: torch.Tensor | None = None
 
     @torch.inference_mode()
     def __call__(self, t: int) -> SliceFeatures:
         """Features of slice `t`."""
-        return self.bank.get(self._key, t) or self._encode(t)
+        return self.bank.get(self.key, t) or self._encode(t)
 
     def _encode(self, t: int) -> SliceFeatures:
+        start = time.perf_counter()
         first = t - t % self.batch
         slices = range(first, min(first + self.batch, len(self.video)))
         images = torch.stack([self.video.image(s) for s in slices])
@@ -122,12 +130,14 @@ class SliceEncoder:
         self.encoded += len(slices)
         if self._position is None:
             self._position = out["vision_pos_enc"][-1][:1].clone()
-        wanted = None
+        wanted: SliceFeatures | None = None
         for n, s in enumerate(slices):
             levels = tuple(level[n : n + 1].clone() for level in out["backbone_fpn"])
             features = SliceFeatures(levels, self._position)
-            self.bank.put(self._key, s, features)
+            self.bank.put(self.key, s, features)
             wanted = features if s == t else wanted
+        self.seconds += time.perf_counter() - start
+        assert wanted is not None  # the batch is the one around `t`
         return wanted
 
 

@@ -138,7 +138,7 @@ class MemoryPolicy:
             ValueError: there is no conditioning slice.
         """
         query = query.within_stretch() if self.independent else query
-        kept = self._conditioning(query)
+        kept = self.conditioning(query)
         recents = self._recents(query)
         memories = (
             *(Memory(c, CONDITIONING_ROW, True) for c in kept),
@@ -152,13 +152,12 @@ class MemoryPolicy:
         near = {t for t in query.tracked if 0 < query.distance(t) <= self.reach}
         return frozenset(near | set(self._most_confident(query)))
 
-    @property
-    def reach(self) -> int:
-        """How many slices back a plan may look, the gate's confident slices aside."""
-        # pointers go back 15 slices; the sixth strided slot lies at most 5·stride + 1 back
-        return max(MAX_POINTERS - 1, 5 * self.stride + 1)
+    def conditioning(self, query: Query) -> tuple[int, ...]:
+        """The conditioning slices that the plan for `query` reads, ascending.
 
-    def _conditioning(self, query: Query) -> tuple[int, ...]:
+        Raises:
+            ValueError: there is none.
+        """
         if not query.conditioning:
             raise ValueError("a plan needs at least one conditioning slice")
         prompted = _bracket(query) if self.bracket else query.conditioning
@@ -169,6 +168,12 @@ class MemoryPolicy:
         kept = tuple(c for c in prompted if abs(query.t - c) <= limit)
         # of two equally near the one the pass comes from, so that both directions are alike
         return kept or (min(prompted, key=lambda c: (abs(query.t - c), query.distance(c) < 0)),)
+
+    @property
+    def reach(self) -> int:
+        """How many slices back a plan may look, the gate's confident slices aside."""
+        # pointers go back 15 slices; the sixth strided slot lies at most 5·stride + 1 back
+        return max(MAX_POINTERS - 1, 5 * self.stride + 1)
 
     def _recents(self, query: Query) -> list[tuple[int, int]]:
         """(slice, row), oldest first as SAM 2 concatenates them."""

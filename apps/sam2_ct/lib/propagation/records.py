@@ -99,6 +99,7 @@ class Propagated:
             reach are −10.
         slices: a record per object, axis and slice that was segmented.
         encoded: slices that went through the image encoder for this answer.
+        tracked: slices that were tracked for it; others were found among earlier work.
         decided: what was decided for the user, a sentence each.
         ends: per object and axis; empty: nothing was decided about ends.
         absent: ranges the annotator emptied.
@@ -115,6 +116,7 @@ class Propagated:
     ends: list[ObjectEnds] = field(default_factory=list)
     absent: list[AbsentRange] = field(default_factory=list)
     beyond: dict[int, int] = field(default_factory=dict)
+    tracked: int = 0
     precision: str | None = None
     input_size: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)

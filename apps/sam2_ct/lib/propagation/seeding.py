@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from lib.errors import BadInput
 from lib.geometry import Axis, Grid
 from lib.prompts.types import Mask
 
@@ -26,8 +25,8 @@ def cross_axis_masks(
         object_id: object the masks are for.
         count: masks wanted; fewer where the object is thinner than that.
 
-    Raises:
-        BadInput: the object is empty.
+    Returns:
+        In slice order; none if the object is empty.
     """
     dim = grid.dim_of(axis)
     inside = logits > 0
@@ -35,7 +34,7 @@ def cross_axis_masks(
     trust = certainty.sum(axis=tuple(d for d in range(3) if d != dim))
     present = np.flatnonzero(trust)
     if len(present) == 0:
-        raise BadInput("nothing to seed the other axes with: the first axis found no object")
+        return []
     parts = np.array_split(np.arange(present[0], present[-1] + 1), count)
     chosen = [
         int(part[np.argmax(trust[part])]) for part in parts if len(part) and trust[part].any()

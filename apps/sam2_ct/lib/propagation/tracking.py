@@ -1,257 +1,288 @@
-"""One object, one direction: SAM 2's tracking loop with a memory policy, slice by slice."""
+"""SAM 2's tracking loop with a memory policy, for many stretches at once.
+
+A `Track` is one object, one direction, one stretch, with a memory of its own. `LockStep` advances
+tracks together: those whose plans have the same shape go through memory attention, mask decoder
+and memory encoder as one batch. A batch always has the same number of rows (the last track is
+repeated where some are missing), because a row's bits depend on how many rows there are, but not
+on what the others hold: so a track says the same in any company.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
 
-from lib.errors import BadInput
-from lib.prompts.types import Box, Mask, Prompt
+from lib.prompts.types import Mask
+from lib.propagation.conditioning import Conditioning
+from lib.propagation.extent import SliceSignals
 from lib.propagation.features import SliceEncoder, SliceFeatures
 from lib.propagation.fusion import ABSENT
-from lib.propagation.memory import Assembled, Bank, Remembered, assemble
-from lib.propagation.policy import MemoryPolicy, Plan, Query
+from lib.propagation.kept import Tracked
+from lib.propagation.memory import Assembled, Bank, Remembered, assemble, shape_of
+from lib.propagation.policy import MemoryPolicy, Plan
 from lib.propagation.predictor import Decoded
-from lib.propagation.records import Source
+from lib.propagation.stretches import Setting, Stretch
 
 
 @dataclass(frozen=True)
-class TrackedSlice:
-    """What one pass says of one slice.
+class Recollection:
+    """What a pass may hand to one in the other direction: tracked slices near its start."""
+
+    memories: Mapping[int, Remembered]
+    confidence: Mapping[int, float]
+
+
+class Track:
+    """One object, one direction, one stretch.
+
+    Args:
+        stretch: slices to track.
+        conditioning: the object's prompted slices.
+        policy: what the memory may hold.
+        num_slices: length of the pseudo-video.
+        carried: tracked slices of an earlier pass to begin with, as stock SAM 2's reverse pass
+            does.
 
     Attributes:
-        t: slice index.
-        source: prompt, forward or backward.
-        logits: (1, 1, S/4, S/4) float32 mask logits of the network.
-        predicted_iou: the network's estimate of its own IoU, 0 to 1.
-        object_score: logit of the object being on the slice.
+        goes_on: asked after each slice beyond the outermost prompt whether the object does; None:
+            it is not looked for an end.
+        ended: the answer was no.
     """
 
-    t: int
-    source: Source
-    logits: torch.Tensor
-    predicted_iou: float
-    object_score: float
+    def __init__(
+        self,
+        stretch: Stretch,
+        conditioning: Conditioning,
+        policy: MemoryPolicy,
+        num_slices: int,
+        carried: Recollection | None = None,
+    ) -> None:
+        self.stretch = stretch
+        self.conditioning = conditioning
+        self.policy = policy
+        self.goes_on: Callable[[SliceSignals], bool] | None = None
+        self.ended = False
+        self._setting = Setting(conditioning.prompted, num_slices)
+        self._held = dict(carried.memories) if carried else {}
+        self._confidence = dict(carried.confidence) if carried else {}
+        self._bank = Bank(conditioning.memories, self._held)
+        self._near: dict[int, Remembered] = {}
+        self._near_confidence: dict[int, float] = {}
+        self._todo = deque(stretch.slices)
+        self._said: list[_Said] = []
 
     @property
+    def next(self) -> int | None:
+        """The slice to be tracked next; None: the stretch is done or the object has ended."""
+        return self._todo[0] if self._todo and not self.ended else None
+
+    @property
+    def is_outward(self) -> bool:
+        """The next slice lies beyond the outermost prompt."""
+        return bool(self._todo) and len(self._todo) <= len(self.stretch.outward)
+
+    @property
+    def left(self) -> int:
+        """Slices not tracked so far, whether or not they will be."""
+        return len(self._todo)
+
+    def signals(self) -> list[SliceSignals]:
+        """What the slices between prompts are like, for who judges the ends."""
+        said = self._said[: len(self.stretch.inner)]
+        if not said:
+            return []
+        scores = _stacked([s.object_score[s.row, 0] for s in said])
+        found = torch.stack([(s.voxels[s.row] > 0).any() for s in said]).tolist()
+        return [
+            SliceSignals(t, float(score), not there)
+            for t, score, there in zip(self.stretch.inner, scores, found, strict=False)
+        ]
+
+    def recollection(self) -> Recollection:
+        """Tracked slices next to the start, for a pass in the other direction."""
+        return Recollection(self._near, self._near_confidence)
+
+    def plan(self) -> tuple[Plan, Bank]:
+        """What the next slice is to remember, and where that is."""
+        t = self._todo[0]
+        query = self._setting.query(t, self.stretch.reverse, self._confidence)
+        keep = self.policy.retained(query)
+        for gone in [s for s in self._held if s not in keep]:
+            del self._held[gone], self._confidence[gone]
+        return self.policy.plan(query), self._bank
+
+    def accept(self, said: _Said, memory: Remembered) -> None:
+        """Takes what was said of the next slice."""
+        t = self._todo.popleft()
+        # numbers only where they decide: reading one back waits for the device
+        confidence = said.confidence(self.policy.confidence) if self.policy.gate else 0.0
+        self._held[t], self._confidence[t] = memory, confidence
+        if abs(t - self.stretch.start) <= self.policy.reach:
+            self._near[t], self._near_confidence[t] = memory, confidence
+        self._said.append(said)
+        if self.goes_on is not None and len(self._todo) < len(self.stretch.outward):
+            signals = SliceSignals(t, said.confidence("score"), said.is_empty())
+            self.ended = not self.goes_on(signals)
+
+    def tracked(self) -> Tracked:
+        """Everything said so far."""
+        return Tracked(
+            slices=self.stretch.slices[: len(self._said)],
+            voxels=_stacked([s.voxels[s.row] for s in self._said]),
+            predicted_iou=_stacked([s.predicted_iou[s.row] for s in self._said]),
+            object_score=_stacked([s.object_score[s.row, 0] for s in self._said]),
+        )
+
+
+@dataclass(frozen=True)
+class _Said:
+    """One row of what was said of a batch.
+
+    Attributes:
+        voxels: (rows, X, Y) float16 logits, on the network's device until the stretch is done.
+        predicted_iou: (rows,).
+        object_score: (rows, 1).
+        row: which of them.
+    """
+
+    voxels: Tensor
+    predicted_iou: Tensor
+    object_score: Tensor
+    row: int
+
+    def confidence(self, kind: str) -> float:
+        if kind == "iou":
+            return float(self.predicted_iou[self.row])
+        return float(self.object_score[self.row])
+
     def is_empty(self) -> bool:
-        """Whether the mask has no pixel."""
-        return not bool((self.logits > 0).any())
+        return not bool((self.voxels[self.row] > 0).any())
 
 
-@dataclass(frozen=True)
-class Kept:
-    """A slice that is done: what the network says of it, and what is remembered."""
-
-    said: Decoded
-    memory: Remembered
-
-
-@dataclass(frozen=True)
-class Conditioning:
-    """The prompted slices of one object, ready for any pass; made once, shared by directions.
-
-    Attributes:
-        outputs: what was decoded and is remembered of each conditioning slice, ascending.
-        corrections: slices with negative points only, applied to what tracking says there.
-    """
-
-    outputs: dict[int, Kept]
-    corrections: dict[int, dict[str, torch.Tensor]]
-
-    @property
-    def first(self) -> int:
-        """First conditioning slice."""
-        return min(self.outputs)
-
-    @property
-    def last(self) -> int:
-        """Last conditioning slice."""
-        return max(self.outputs)
-
-
-@torch.inference_mode()
-def condition(encoder: SliceEncoder, prompts: Sequence[Prompt]) -> Conditioning:
-    """Turn one object's prompts into conditioning slices, as stock SAM 2 does before tracking.
-
-    A mask is taken as it is; points and boxes go through the mask decoder; points on a slice that
-    also has a mask refine it.
-
-    Raises:
-        BadInput: nothing but negative points.
-    """
-    predictor, video = encoder.predictor, encoder.video
-    dense = predictor.dense_positions()
-    outputs, corrections = {}, {}
-    for t in sorted({p.index for p in prompts}):
-        here = [p for p in prompts if p.index == t]
-        masks = [p for p in here if isinstance(p, Mask)]
-        clicks = [p for p in here if not isinstance(p, Mask)]
-        positive = any(isinstance(p, Box) or len(p.foreground) for p in clicks)
-        if not masks and not positive:
-            corrections[t] = _to(video.point_inputs(clicks), predictor.device)
-            continue
-        features, out = encoder(t), None
-        if masks:
-            painted = torch.stack([video.mask_input(m) for m in masks]).amax(0)
-            out = predictor.take_as_given(
-                features.top, features.fine, dense, painted.to(predictor.device)
-            )
-        if clicks:
-            points = _to(video.point_inputs(clicks), predictor.device)
-            out = _decode(encoder, features, None, points, out and out.logits)
-        outputs[t] = _keep(encoder, features, out, drawn=True)
-    if not outputs:
-        raise BadInput("only negative points: mark the object itself on at least one slice")
-    return Conditioning(outputs, corrections)
-
-
-class ObjectPass:
-    """Tracks one object from its first (or, in reverse, last) prompt in one direction.
+class LockStep:
+    """Advances tracks together.
 
     Args:
         encoder: features of the slices.
-        conditioning: the object's prompted slices.
-        policy: what the memory may hold.
-        reverse: towards slice 0.
-        start: the conditioning slice the pass begins on.
-        carried: outputs of an earlier pass to begin with, as stock SAM 2's reverse pass does.
+        batch: rows of a batch; 1 tracks one by one.
         taken: (X, Y, Z) bool, voxels known to be something else. They are cut out of each tracked
             mask before it is remembered, so that the object does not wander into its neighbour.
+        advanced: called after each slice of each track; may raise to stop.
     """
 
     def __init__(
         self,
         encoder: SliceEncoder,
-        conditioning: Conditioning,
-        policy: MemoryPolicy,
-        *,
-        reverse: bool,
-        start: int,
-        carried: dict[int, Kept] | None = None,
-        taken: np.ndarray | None = None,
+        batch: int = 1,
+        taken: NDArray[np.bool_] | None = None,
+        advanced: Callable[[Track], None] = lambda _track: None,
     ) -> None:
         self.encoder = encoder
-        self.conditioning = conditioning
-        self.policy = policy
-        self.reverse = reverse
-        self.start = start
+        self.batch = batch
         self.taken = taken
-        self._held: dict[int, Kept] = dict(carried or {})
-        self._near_start: dict[int, Kept] = {}
-
-    @property
-    def order(self) -> range:
-        """The slices of this pass in the order they are tracked."""
-        return (
-            range(self.start, -1, -1)
-            if self.reverse
-            else range(self.start, len(self.encoder.video))
-        )
-
-    def carry(self) -> dict[int, Kept]:
-        """Outputs next to the start, for a pass in the other direction."""
-        return self._near_start
+        self.advanced = advanced
+        self._dense: Tensor | None = None
 
     @torch.inference_mode()
-    def step(self, t: int) -> TrackedSlice:
-        """Segment slice `t`; slices are to be asked for in `order`."""
-        kept = self.conditioning.outputs.get(t)
-        source = Source.PROMPT
-        if kept is None:
-            source = Source.BACKWARD if self.reverse else Source.FORWARD
-            kept = self._track(t)
-        return TrackedSlice(
-            t,
-            source,
-            kept.said.logits,
-            float(kept.said.predicted_iou),
-            float(kept.said.object_score),
-        )
+    def run(self, tracks: Iterable[Track], *, outward: bool) -> None:
+        """Track to the outermost prompts, or with `outward` on to the end."""
+        tracks = list(tracks)
+        self._dense = self.encoder.predictor.dense_positions()
+        while True:
+            ready = [t for t in tracks if t.next is not None and (outward or not t.is_outward)]
+            if not ready:
+                return
+            for rows in self._batches(ready):
+                self._advance(rows)
 
-    def _track(self, t: int) -> Kept:
-        features = self.encoder(t)
-        assembled = self._assemble(self.policy.plan(self._query(t)), features)
-        said = _decode(self.encoder, features, assembled)
-        correction = self.conditioning.corrections.get(t)
+    def _batches(self, tracks: Sequence[Track]) -> Iterable[list[tuple[Track, Plan, Bank]]]:
+        """Tracks that can be one batch: plans of one shape, no correction by clicks."""
+        groups: dict[object, list[tuple[Track, Plan, Bank]]] = {}
+        for track in tracks:
+            plan, bank = track.plan()
+            alone = track if track.next in track.conditioning.corrections else None
+            groups.setdefault((shape_of(plan), alone), []).append((track, plan, bank))
+        for rows in groups.values():
+            for first in range(0, len(rows), self.batch):
+                yield rows[first : first + self.batch]
+
+    def _advance(self, rows: Sequence[tuple[Track, Plan, Bank]]) -> None:
+        predictor, video = self.encoder.predictor, self.encoder.video
+        slices = [t for track, _, _ in rows if (t := track.next) is not None]
+        correction = rows[0][0].conditioning.corrections.get(slices[0])
+        # a correction is always alone, so it needs no company
+        missing = 0 if correction is not None else self.batch - len(rows)
+        padded = [*rows, *[rows[-1]] * missing]
+        seen = [self.encoder(t) for t in slices]
+        features = _joined([*seen, *[seen[-1]] * missing])
+        assembled = assemble(
+            [(plan, bank) for _, plan, bank in padded], predictor.codes(features.top), len(video)
+        )
+        said = self._decode(features, assembled)
         if correction is not None:
             # as a click on a tracked frame in stock SAM 2: the earlier logits go in with the points
-            said = _decode(self.encoder, features, assembled, correction, said.logits)
-        foreign = self._foreign(t)
+            said = self._decode(features, assembled, correction, said.logits)
+        foreign = self._foreign(slices, len(padded))
         if foreign is not None:
             said = replace(said, logits=said.logits.masked_fill(foreign, ABSENT))
-        kept = _keep(self.encoder, features, said, drawn=correction is not None)
-        self._held[t] = kept
-        if abs(t - self.start) <= self.policy.reach:
-            self._near_start[t] = kept
-        following = self._query(t - 1 if self.reverse else t + 1)
-        keep = self.policy.retained(following)
-        self._held = {s: o for s, o in self._held.items() if s in keep}
-        return kept
+        memory = predictor.memorise(features.top, said, drawn=correction is not None)
+        voxels = video.slice_logits(said.logits[: len(rows)]).half()
+        for n, (track, _, _) in enumerate(rows):
+            remembered = Remembered(memory[n : n + 1], said.pointer[n : n + 1])
+            row = _Said(voxels, said.predicted_iou, said.object_score, n)
+            track.accept(row, remembered)
+            self.advanced(track)
 
-    def _assemble(self, plan: Plan, features: SliceFeatures) -> Assembled:
-        bank = Bank(
-            {c: k.memory for c, k in self.conditioning.outputs.items()},
-            {c: k.memory for c, k in self._held.items()},
+    def _decode(
+        self,
+        features: SliceFeatures,
+        assembled: Assembled,
+        points: Mapping[str, Tensor] | None = None,
+        previous: Tensor | None = None,
+    ) -> Decoded:
+        predictor = self.encoder.predictor
+        return predictor.decode(
+            predictor.recall(features.top, features.position, assembled),
+            features.fine,
+            self._dense,
+            points=points,
+            previous=previous,
         )
-        codes = self.encoder.predictor.codes(features.top)
-        return assemble([(plan, bank)], codes, len(self.encoder.video))
 
-    def _foreign(self, t: int) -> torch.Tensor | None:
-        """Where slice `t` is something else: (1, 1, S/4, S/4) bool, or None if nowhere."""
-        video = self.encoder.video
-        here = None if self.taken is None else np.take(self.taken, t, axis=video.dim)
-        if here is None or not here.any():
+    def _foreign(self, slices: Sequence[int], rows: int) -> Tensor | None:
+        """Where slices are something else: (rows, 1, S/4, S/4) bool, or None if nowhere."""
+        if self.taken is None:
             return None
-        mask = video.mask_input(Mask(video.axis, t, 0, here))
+        video = self.encoder.video
+        stack = np.moveaxis(self.taken, video.dim, 0)
+        if not stack[list(slices)].any():
+            return None
         side = video.image_size // 4
-        covered = F.interpolate(mask, size=(side, side), mode="area") > 0.5
-        return covered.to(self.encoder.predictor.device)
-
-    def _query(self, t: int) -> Query:
-        prompted = tuple(self.conditioning.outputs)
-        by = {"iou": "predicted_iou", "score": "object_score"}[self.policy.confidence]
-        return Query(
-            t=t,
-            num_slices=len(self.encoder.video),
-            reverse=self.reverse,
-            conditioning=prompted,
-            # numbers only where they decide: reading one back waits for the device
-            tracked={
-                s: float(getattr(k.said, by)) if self.policy.gate else 0.0
-                for s, k in self._held.items()
-            },
-            extent=prompted[-1] - prompted[0] + 1 if len(prompted) > 1 else None,
-        )
+        masks = torch.zeros(rows, 1, side, side, dtype=torch.bool)
+        for n, t in enumerate(slices):
+            if stack[t].any():
+                mask = video.mask_input(Mask(video.axis, t, 0, stack[t]))
+                masks[n] = F.interpolate(mask, size=(side, side), mode="area")[0] > 0.5
+        return masks.to(self.encoder.predictor.device)
 
 
-def _decode(
-    encoder: SliceEncoder,
-    features: SliceFeatures,
-    assembled: Assembled | None,
-    points: dict[str, torch.Tensor] | None = None,
-    previous: torch.Tensor | None = None,
-) -> Decoded:
-    """What the network says of a slice; without memories it is a prompted one."""
-    predictor = encoder.predictor
-    return predictor.decode(
-        predictor.recall(features.top, features.position, assembled),
-        features.fine,
-        predictor.dense_positions(),
-        points=points,
-        previous=previous,
-        first=assembled is None,
-    )
+def _joined(seen: Sequence[SliceFeatures]) -> SliceFeatures:
+    """Features of several slices as one batch."""
+    if len(seen) == 1:
+        return seen[0]
+    levels = zip(*(f.levels for f in seen), strict=True)
+    return SliceFeatures(tuple(torch.cat(level) for level in levels), seen[0].position)
 
 
-def _keep(encoder: SliceEncoder, features: SliceFeatures, said: Decoded, *, drawn: bool) -> Kept:
-    memory = encoder.predictor.memorise(features.top, said, drawn=drawn)
-    return Kept(said, Remembered(memory, said.pointer))
-
-
-def _to(inputs: dict[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
-    return {name: value.to(device) for name, value in inputs.items()}
+def _stacked(rows: Sequence[Tensor]) -> NDArray[Any]:
+    """Rows brought to the CPU at once; float16 stays, all else becomes float32."""
+    stack = torch.stack(list(rows))
+    return (stack if stack.dtype == torch.float16 else stack.float()).cpu().numpy()

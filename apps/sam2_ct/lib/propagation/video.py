@@ -100,12 +100,12 @@ class PseudoVideo:
         }
 
     def slice_logits(self, logits: torch.Tensor) -> torch.Tensor:
-        """Mask logits (1, 1, h, w) of the network → (first, second in-plane dimension) voxels."""
+        """Mask logits (n, 1, h, w) of the network → (n, first, second in-plane dimension)."""
         rows, columns = self.frame_shape
         canvas = F.interpolate(
             logits.float(), size=self.canvas_shape, mode="bilinear", align_corners=False
         )
-        return canvas[0, 0, :rows, :columns].flip(0).T
+        return canvas[:, 0, :rows, :columns].flip(1).transpose(1, 2)
 
     def _pad(self, frame: np.ndarray) -> torch.Tensor:
         (rows, columns), (high, wide) = frame.shape, self.canvas_shape

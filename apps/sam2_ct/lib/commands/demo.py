@@ -23,6 +23,9 @@ def demo(
     if (ct is None) != (prompts is None):
         raise BadInput("give both --ct and --prompts, or neither for the sample CT")
 
+    from lib.lean import load_monai
+
+    load_monai()
     from lib.demo.run import run_demo
 
     run_demo(output, ct, prompts, truth, model)

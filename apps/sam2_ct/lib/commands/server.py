@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from lib.errors import Unavailable
-from lib.places import app_folder
+from lib.places import APP, app_folder
 
 LOOPBACK = "127.0.0.1"
 
@@ -22,7 +22,7 @@ def server_command(
 
     Not `bin/monailabel`: that launcher needs an activated environment and splits values at spaces.
     """
-    command = [sys.executable, "-m", "monailabel.main", "start_server"]
+    command = [sys.executable, str(APP / "start.py"), "start_server"]
     command += ["--app", str(app_folder()), "--studies", studies]
     command += ["--host", host, "--port", str(port)]
     for name, value in conf.items():

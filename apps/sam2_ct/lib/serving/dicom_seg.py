@@ -10,7 +10,6 @@ from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.interfaces.app import MONAILabelApp
 
 from lib.dicom_seg.segments import masks_of, named
-from lib.dicom_seg.write import save_dicom_seg
 from lib.errors import BadInput
 from lib.transforms.load import load_labelmap
 
@@ -26,6 +25,8 @@ def to_dicom_seg(instance: MONAILabelApp, series: str, result: Mapping[str, obje
     Raises:
         BadInput: no DICOM store, or an empty result (DICOM SEG cannot hold one).
     """
+    from lib.dicom_seg.write import save_dicom_seg  # highdicom costs half a second
+
     datastore = instance.datastore()
     if not isinstance(datastore, DICOMWebDatastore):
         raise BadInput("DICOM SEG needs a DICOMweb server: this one serves a folder of volumes")

@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pydicom
 from monai.config import KeysCollection
-from monai.data import ITKReader, MetaTensor
+from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import SpaceKeys
 
@@ -26,6 +26,8 @@ from lib.transforms.header import Format, Header, read_header
 
 NIFTI = (".nii", ".nii.gz")
 NRRD = (".nrrd", ".nhdr")
+
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 #: What nibabel, gzip, pynrrd, pydicom and ITK raise on a damaged or foreign file.
 UNREADABLE = (
@@ -147,18 +149,6 @@ class LoadVolumed(MapTransform):
         return out
 
 
-class _FilesReader(ITKReader):
-    """ITK on a list of slice files that is already known to be one volume, in order."""
-
-    def read(self, data, **kwargs):
-        import itk  # costs seconds: only when a DICOM is read
-
-        names = [str(name) for name in data]
-        # named, or ITK would choose the reader by a file's first bytes, which are anybody's
-        imageio = itk.GDCMImageIO.New()
-        return itk.imread(names if len(names) > 1 else names[0], imageio=imageio)
-
-
 def _read(path: Path) -> tuple[np.ndarray, dict]:
     """Voxels and MONAI meta data (`affine` in RAS+, `warnings`) of a file or folder."""
     name = path.name.lower()
@@ -219,12 +209,21 @@ def _check_memory(path: Path, promised: Header) -> None:
 
 
 def _dicom(path: Path, files: list[Path], warnings: list[str]) -> tuple[np.ndarray, dict]:
+    """Slices that are known to be one volume, in order, by ITK."""
+    import itk  # costs seconds: only when a DICOM is read
+
+    names = [str(name) for name in files]
     try:
-        reader = _FilesReader()
-        array, meta = reader.get_data(reader.read(files))
+        # named, or ITK would choose the reader by a file's first bytes, which are anybody's
+        image = itk.imread(names if len(names) > 1 else names[0], imageio=itk.GDCMImageIO.New())
+        array = itk.array_from_image(image).T
+        affine = np.eye(4)
+        affine[:3, :3] = itk.array_from_matrix(image.GetDirection()) @ np.diag(image.GetSpacing())
+        affine[:3, 3] = image.GetOrigin()
     except UNREADABLE as error:
         raise _damaged(path, error) from error
-    meta["warnings"] = warnings
+    meta = _meta(path, _LPS_TO_RAS @ affine, placed=True)
+    meta["warnings"] += warnings
     return array, meta
 
 

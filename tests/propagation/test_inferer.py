@@ -9,6 +9,7 @@ from lib.errors import BadInput, Cancelled
 from lib.geometry import Axis, Grid
 from lib.prompts.types import Mask, Points, PromptSet
 from lib.prompts.wiped import Wiped
+from lib.propagation.conditioning import PromptedSlice
 from lib.propagation.extent import Extent, SliceSignals
 from lib.propagation.features import FeatureBank, SliceEncoder
 from lib.propagation.fusion import ABSENT, forward_share
@@ -17,6 +18,7 @@ from lib.propagation.policy import PRESETS
 from lib.propagation.records import Rule, Source
 from lib.propagation.seeding import cross_axis_masks
 from lib.propagation.settings import Prior, Propagation, PropagationSettings
+from lib.propagation.tracking import Track
 from lib.propagation.video import PseudoVideo
 from tests.propagation.conftest import SLICES, disc, run_pass
 
@@ -214,6 +216,61 @@ def test_three_axes_from_one_are_seeded_and_say_so(predictor, small):
         assert {t for t, _ in slices_of(fused, 1, axis)} == set(range(volume.shape[axis.dim]))
     shown = fused.logits[1][:, :, axial.prompts[0].index] > 0
     assert np.array_equal(shown, axial.prompts[0].mask)
+
+
+def silent(monkeypatch, *axes):
+    """Makes tracking along some axes find nothing; prompted slices stay what they are."""
+    tracked = Track.tracked
+
+    def nothing(self):
+        found = tracked(self)
+        blank = found.voxels.shape[1:] in {shapes[axis] for axis in axes}
+        return replace(found, voxels=np.full_like(found.voxels, -5)) if blank else found
+
+    shapes = {Axis.AXIAL: (14, 12), Axis.CORONAL: (14, 10), Axis.SAGITTAL: (12, 10)}
+    monkeypatch.setattr(Track, "tracked", nothing)
+
+
+def test_what_was_painted_seeds_even_if_nothing_was_tracked(predictor, small, monkeypatch):
+    volume, prompts = small
+    axial = PromptSet(prompts.grid, prompts.select(axis=Axis.AXIAL))
+    silent(monkeypatch, Axis.AXIAL)
+    fused = PseudoVideoInferer(predictor, "test", FeatureBank())(volume, axial, THREE)
+    assert [d.split()[0] for d in fused.decided] == ["sagittal", "coronal"]
+    painted = axial.prompts[0]
+    for axis in (Axis.SAGITTAL, Axis.CORONAL):
+        seeds = {t for t, source in slices_of(fused, 1, axis) if source == "prompt"}
+        assert seeds <= set(np.flatnonzero(painted.mask.any(1 - axis.dim)).tolist())
+        assert seeds
+    shown = np.take(fused.logits[1], painted.index, axis=2) > 0
+    assert np.array_equal(shown, painted.mask)
+
+
+def test_an_object_that_is_not_found_spoils_nothing_for_the_others(predictor, small, monkeypatch):
+    """A clicked object of which nothing is left to cut is told of; the painted one is fused."""
+    volume, prompts = small
+    click = Points(Axis.AXIAL, 2, 2, np.array([[1.0, 1.0]]), np.zeros((0, 2)))
+    asked = PromptSet(prompts.grid, (prompts.select(axis=Axis.AXIAL)[0], click))
+    conditioned = PromptedSlice.__init__
+
+    def blind(self, *args, **given):
+        if given["predicted_iou"] != 1.0:  # clicked, not painted
+            given["voxels"] = np.full_like(given["voxels"], -5)
+        conditioned(self, *args, **given)
+
+    monkeypatch.setattr(PromptedSlice, "__init__", blind)
+    silent(monkeypatch, Axis.AXIAL)
+    told = []
+    fused = PseudoVideoInferer(predictor, "test", FeatureBank())(
+        volume, asked, THREE, lambda done, expected: told.append(done / expected)
+    )
+    lacking = [d for d in fused.decided if "object 2 was not found" in d]
+    assert [d.split(" axis ")[-2].split()[-1] for d in lacking] == ["sagittal", "coronal"]
+    assert not (fused.logits[2] > 0).any()
+    assert slices_of(fused, 1, Axis.SAGITTAL)
+    assert slices_of(fused, 1, Axis.CORONAL)
+    assert told == sorted(told)
+    assert told[-1] == 1.0
 
 
 def test_seeds_are_cut_from_what_was_painted_not_from_other_seeds(predictor, small, monkeypatch):

@@ -28,6 +28,7 @@ from lib.prompts.simulated import click_prompt, next_click
 from lib.prompts.types import Mask, Points, Prompt, PromptSet
 from lib.propagation.features import DEFAULT_CACHE_BYTES, FeatureBank
 from lib.propagation.inferer import PseudoVideoInferer
+from lib.propagation.kept import Store
 from lib.propagation.records import Source
 from lib.propagation.settings import PropagationSettings
 
@@ -170,7 +171,10 @@ class Evaluator:
 
     def _hold(self, name: str, loaded: LoadedModel) -> None:
         batch = _GPU_BATCH if loaded.device.type == "cuda" else 1
-        self._inferers[name] = PseudoVideoInferer(loaded.predictor, loaded.sha256, self.bank, batch)
+        # every configuration tracks for itself, slice by slice: its times are compared (figure 4)
+        self._inferers[name] = PseudoVideoInferer(
+            loaded.predictor, loaded.sha256, self.bank, batch, rows=1, store=Store(max_bytes=0)
+        )
 
 
 def device_name(device: torch.device) -> str:

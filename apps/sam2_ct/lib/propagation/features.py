@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from lib.propagation.predictor import Sam2Parts
 from lib.propagation.video import PseudoVideo
 
 DEFAULT_CACHE_BYTES = 4 << 30
@@ -105,7 +106,12 @@ class SliceEncoder:
     """
 
     def __init__(
-        self, predictor, video: PseudoVideo, bank: FeatureBank, checkpoint: str, batch: int = 1
+        self,
+        predictor: Sam2Parts,
+        video: PseudoVideo,
+        bank: FeatureBank,
+        checkpoint: str,
+        batch: int = 1,
     ) -> None:
         self.predictor = predictor
         self.video = video
@@ -144,7 +150,7 @@ class SliceEncoder:
 def _signature(video: PseudoVideo, checkpoint: str, batch: int) -> str:
     """Identity of the features: voxels (window and crop included), geometry, axis, weights."""
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(np.ascontiguousarray(video.volume))
+    digest.update(np.ascontiguousarray(video.volume).data)
     spacing = [round(s, 6) for s in video.grid.spacing]
     identity = (video.grid.shape, spacing, video.axis, video.image_size, checkpoint, batch)
     digest.update(repr(identity).encode())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 # SAM 2 writes −1024 where it thinks an object absent; in a mean that would be a veto. ±10 is what
 # it gives a painted mask (`_use_mask_as_output`): a confident voice, not the only one.
@@ -12,7 +14,7 @@ LOGIT_LIMIT = 10.0
 ABSENT = -LOGIT_LIMIT
 
 
-def mean_logits(volumes: Sequence[np.ndarray]) -> np.ndarray:
+def mean_logits(volumes: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """Mean of logit volumes of one shape, each limited to ±10 (paper II-E: averaged logits).
 
     Returns:
@@ -40,7 +42,7 @@ def forward_share(t: int, prompted: Sequence[int]) -> float:
     return 0.5 if a == b else (b - t) / (b - a)
 
 
-def separate(logits: Mapping[int, np.ndarray], overlap: bool = False) -> np.ndarray:
+def separate(logits: Mapping[int, NDArray[Any]], overlap: bool = False) -> NDArray[Any]:
     """Label map of the objects: each voxel to the object with the highest positive logit.
 
     Args:

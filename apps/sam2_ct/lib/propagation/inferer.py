@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +95,7 @@ class PseudoVideoInferer:
 
     def __call__(
         self,
-        volume: NDArray[np.floating],
+        volume: NDArray[np.floating[Any]],
         prompts: PromptSet,
         settings: PropagationSettings,
         progress: Progress | None = None,

@@ -111,7 +111,7 @@ def digest_of(*parts: object) -> str:
     for part in parts:
         if isinstance(part, np.ndarray):
             digest.update(f"{part.shape} {part.dtype} ".encode())
-            digest.update(np.ascontiguousarray(part))
+            digest.update(np.ascontiguousarray(part).data)
         else:
             digest.update(f"{part!r} ".encode())
     return digest.hexdigest()

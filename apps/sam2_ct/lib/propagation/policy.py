@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from lib.errors import BadInput
 
@@ -264,7 +265,7 @@ def describe(policy: MemoryPolicy) -> str:
     return ",".join(_FLAGS.get(name, f"{name}={value}") for name, value in changed.items())
 
 
-def _options(part: str, text: str) -> dict[str, object]:
+def _options(part: str, text: str) -> dict[str, Any]:
     if part in PRESETS:
         default = MemoryPolicy()
         preset = PRESETS[part]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -47,14 +46,8 @@ class Decoded:
     pointer: Tensor
 
 
-if TYPE_CHECKING:
-    _Base = SAM2Base
-else:
-    _Base = object
-
-
-class Sam2Parts(_Base):
-    """Mixin for `SAM2Base`: its parts, one by one. Works on batches, and with gradients.
+class Sam2Parts(SAM2Base):  # type: ignore[misc]  # sam2 tells no types
+    """`SAM2Base`, its parts one by one. Works on batches, and with gradients.
 
     Attributes:
         exact: round as stock does, also where a faster way to the same number rounds otherwise.
@@ -82,7 +75,8 @@ class Sam2Parts(_Base):
 
     def dense_positions(self) -> Tensor:
         """(1, C, h, w) positional encoding of the decoder; stock works it out for every slice."""
-        return self.sam_prompt_encoder.get_dense_pe()
+        encoding: Tensor = self.sam_prompt_encoder.get_dense_pe()
+        return encoding
 
     def recall(self, top: Tensor, position: Tensor, assembled: Assembled | None) -> Tensor:
         """Features after memory attention; without memories, as of a slice seen for the first time.
@@ -96,6 +90,7 @@ class Sam2Parts(_Base):
             (B, C, h, w).
         """
         tokens = top.flatten(2).permute(2, 0, 1)
+        fused: Tensor
         if assembled is None:
             fused = tokens + self.no_mem_embed
         else:
@@ -171,6 +166,7 @@ class Sam2Parts(_Base):
         A mask that a person `drawn` (or clicked) goes in as zeros and ones, a tracked one as it is.
         """
         # SAM 2's own step from a mask to memory: threshold or sigmoid, scale, "absent" embedding
+        memory: Tensor
         memory, _ = self._encode_new_memory(
             current_vision_feats=[top.flatten(2).permute(2, 0, 1)],
             feat_sizes=[tuple(top.shape[-2:])],
@@ -236,5 +232,5 @@ class Sam2Parts(_Base):
         )
 
 
-class PolicyVideoPredictor(Sam2Parts, SAM2VideoPredictor):
+class PolicyVideoPredictor(Sam2Parts, SAM2VideoPredictor):  # type: ignore[misc]
     """`SAM2VideoPredictor` whose parts the tracker uses; the same weights, the same modules."""

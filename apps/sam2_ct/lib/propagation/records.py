@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lib.geometry import Axis
 
@@ -109,7 +110,7 @@ class Propagated:
         seconds: named stages of the propagation.
     """
 
-    logits: dict[int, np.ndarray]
+    logits: dict[int, NDArray[np.float16]]
     slices: list[SliceRecord]
     encoded: int
     decided: list[str] = field(default_factory=list)

@@ -5,14 +5,17 @@ Our addition to the paper's three-axis propagation, whose prompts lie on every a
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from lib.geometry import Axis, Grid
 from lib.prompts.types import Mask
 
 
 def cross_axis_masks(
-    logits: np.ndarray, grid: Grid, axis: Axis, object_id: int, count: int = 3
+    logits: NDArray[np.floating[Any]], grid: Grid, axis: Axis, object_id: int, count: int = 3
 ) -> list[Mask]:
     """The most trustworthy cut of each of `count` equal parts of the object's extent along `axis`.
 

@@ -26,7 +26,7 @@ from lib.propagation.extent import SliceSignals
 from lib.propagation.features import SliceEncoder, SliceFeatures
 from lib.propagation.fusion import ABSENT
 from lib.propagation.kept import Tracked
-from lib.propagation.memory import Assembled, Bank, Remembered, assemble, shape_of
+from lib.propagation.memory import Assembled, Bank, Codes, Remembered, assemble, shape_of
 from lib.propagation.policy import MemoryPolicy, Plan
 from lib.propagation.predictor import Decoded
 from lib.propagation.stretches import Setting, Stretch
@@ -190,12 +190,13 @@ class LockStep:
         self.taken = taken
         self.advanced = advanced
         self._dense: Tensor | None = None
+        self._codes: Codes | None = None
 
     @torch.inference_mode()
     def run(self, tracks: Iterable[Track], *, outward: bool) -> None:
         """Track to the outermost prompts, or with `outward` on to the end."""
         tracks = list(tracks)
-        self._dense = self.encoder.predictor.dense_positions()
+        self._dense, self._codes = self.encoder.predictor.dense_positions(), None
         while True:
             ready = [t for t in tracks if t.next is not None and (outward or not t.is_outward)]
             if not ready:
@@ -223,9 +224,8 @@ class LockStep:
         padded = [*rows, *[rows[-1]] * missing]
         seen = [self.encoder(t) for t in slices]
         features = _joined([*seen, *[seen[-1]] * missing])
-        assembled = assemble(
-            [(plan, bank) for _, plan, bank in padded], predictor.codes(features.top), len(video)
-        )
+        self._codes = self._codes or predictor.codes(features.top)
+        assembled = assemble([(plan, bank) for _, plan, bank in padded], self._codes, len(video))
         said = self._decode(features, assembled)
         if correction is not None:
             # as a click on a tracked frame in stock SAM 2: the earlier logits go in with the points
@@ -249,6 +249,7 @@ class LockStep:
         previous: Tensor | None = None,
     ) -> Decoded:
         predictor = self.encoder.predictor
+        assert self._dense is not None  # `run` has set it
         return predictor.decode(
             predictor.recall(features.top, features.position, assembled),
             features.fine,

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from lib.geometry import Axis, Grid
 from lib.prompts.types import Box, Mask, Points, in_plane_dims
@@ -35,7 +37,7 @@ class PseudoVideo:
         image_size: side S of the network's square input, in pixels.
     """
 
-    volume: np.ndarray
+    volume: NDArray[Any]
     grid: Grid
     axis: Axis
     image_size: int
@@ -107,7 +109,7 @@ class PseudoVideo:
         )
         return canvas[:, 0, :rows, :columns].flip(1).transpose(1, 2)
 
-    def _pad(self, frame: np.ndarray) -> torch.Tensor:
+    def _pad(self, frame: NDArray[Any]) -> torch.Tensor:
         (rows, columns), (high, wide) = frame.shape, self.canvas_shape
         padded = np.pad(frame, ((0, high - rows), (0, wide - columns)))
         return torch.from_numpy(np.ascontiguousarray(padded, dtype=np.float32))[None]
@@ -120,7 +122,7 @@ class PseudoVideo:
             frame[None], size=(side, side), mode="bilinear", align_corners=False, antialias=True
         )[0]
 
-    def _pixels(self, coordinates: np.ndarray) -> np.ndarray:
+    def _pixels(self, coordinates: NDArray[Any]) -> NDArray[Any]:
         """(n, 2) in-plane voxels → (x, y) pixels, centre on centre (SAM adds the half pixel)."""
         coordinates = np.asarray(coordinates, dtype=np.float64).reshape(-1, 2)
         high, wide = self.canvas_shape

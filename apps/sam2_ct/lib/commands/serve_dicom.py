@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from lib.commands.orthanc import orthanc
-from lib.commands.serve import LabelNames, ModelName, Port
+from lib.commands.serve import Host, LabelNames, ModelName, Open, Port, Users
 from lib.commands.server import (
     LOOPBACK,
     answers,
@@ -23,6 +23,8 @@ from lib.commands.server import (
     run_server,
     server_command,
     server_environment,
+    shared_with,
+    url_of,
 )
 from lib.errors import Unavailable
 
@@ -35,6 +37,9 @@ def serve_dicom(
     port: Port = 8000,
     model: ModelName = "auto",
     labels: LabelNames = "bone",
+    host: Host = LOOPBACK,
+    users: Users = None,
+    open: Open = False,
 ) -> None:
     """Serve a DICOMweb store on this machine, with OHIF."""
     check_free(port)
@@ -53,9 +58,9 @@ def serve_dicom(
         elif not is_dicomweb(dicomweb):
             raise Unavailable(f"no DICOMweb store answers at {dicomweb}")
         conf = {"model": model, "labels": labels, "results": str(out / "results")}
-        command = server_command(dicomweb, port, conf)
+        command = server_command(dicomweb, port, conf | shared_with(users, open), host)
         environment = {**server_environment(), **dicom_environment(out)}
-        code = run_server(command, environment, port, banner(dicomweb, port))
+        code = run_server(command, environment, port, banner(dicomweb, port, host), host)
     raise typer.Exit(code)
 
 
@@ -91,12 +96,13 @@ def sample_series(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.dcm"))
 
 
-def banner(dicomweb: str, port: int) -> str:
+def banner(dicomweb: str, port: int, host: str = LOOPBACK) -> str:
     """What a person needs to know."""
+    url = url_of(host, port)
     return f"""
   DICOMweb   {dicomweb}
-  OHIF       http://{LOOPBACK}:{port}/ohif/
-  3D Slicer  the same server, http://{LOOPBACK}:{port}
+  OHIF       {url}/ohif/
+  3D Slicer  the same server, {url}
   stop       Ctrl+C
 """
 

@@ -37,11 +37,19 @@ def server_environment() -> dict[str, str]:
     return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PATH": path}
 
 
-def run_server(command: list[str], environment: dict[str, str], port: int, banner: str) -> int:
+def shared_with(users: Path | None, open: bool) -> dict[str, str]:
+    """The settings of a server that says who may use it; the server refuses what is unsafe."""
+    conf = {"users": str(users.expanduser().absolute())} if users else {}
+    return conf | ({"open": "true"} if open else {})
+
+
+def run_server(
+    command: list[str], environment: dict[str, str], port: int, banner: str, host: str = LOOPBACK
+) -> int:
     """The server in the foreground, the banner as soon as it answers; returns its exit code."""
     server = subprocess.Popen(command, env=environment)
     try:
-        while server.poll() is None and not answers(port):
+        while server.poll() is None and not answers(port, reached_at(host)):
             time.sleep(0.2)
         if server.poll() is None:
             print(banner, flush=True)
@@ -63,11 +71,24 @@ def check_free(port: int) -> None:
         raise Unavailable(f"port {port} is taken: choose another one with --port")
 
 
-def answers(port: int) -> bool:
+def answers(port: int, address: str = LOOPBACK) -> bool:
     """Whether somebody listens on a port of this machine."""
-    with socket.socket() as client:
-        client.settimeout(1)
-        return client.connect_ex((LOOPBACK, port)) == 0
+    try:
+        with socket.create_connection((address, port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def reached_at(host: str) -> str:
+    """Where this machine finds a server that listens on `host`."""
+    return {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)
+
+
+def url_of(host: str, port: int) -> str:
+    """What to type in a browser on this machine."""
+    address = reached_at(host)
+    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 
 
 def free_port() -> int:

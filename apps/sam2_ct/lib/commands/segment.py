@@ -110,6 +110,9 @@ def segment(
         names = named({value: name for name, value in parse_labels(labels).items()})
 
     # torch and the engine load here, after everything cheap has been checked
+    from lib.lean import load_monai
+
+    load_monai("itk")
     from lib.engine.clock import Clock
     from lib.engine.pipeline import Pipeline
     from lib.engine.recipe import Recipe

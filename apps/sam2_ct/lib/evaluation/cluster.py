@@ -54,7 +54,7 @@ def spread(
         import ray
         from ray.util import ActorPool
     except ImportError as error:
-        raise Unavailable(f"--ray needs the package ray: {error}") from error
+        raise Unavailable(f"--ray needs Ray: pip install ray ({error})") from error
     local = address == "local"
     if not local:
         _knock(address)

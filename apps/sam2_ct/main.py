@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from monailabel.app import app as fastapi_app
-from monailabel.datastore.dicom import DICOMWebDatastore
+from monailabel.config import settings as server_settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.utils.sessions import Sessions
 
 from lib import places
 from lib.activelearning.next_volume import INFO_KEY, HardestFirst
@@ -24,11 +25,15 @@ from lib.infers.masks import MaskTask
 from lib.infers.points import PointTask, SliceTask
 from lib.infers.propagate import PropagateTask
 from lib.serving.auth.start import leave, open_desk
+from lib.serving.dicom_studies import DicomStudies, client_of_store
 from lib.serving.guards import host_asked_for
 from lib.serving.images import key_of_image
-from lib.serving.install import install
+from lib.serving.install import Openness, install
 from lib.serving.labels import submitted_label
 from lib.serving.patience import limit_patience
+from lib.serving.scratch import keep_private, make_private, open_scratch
+from lib.serving.sessions import VolumeSessions
+from lib.serving.studies import Studies
 
 
 class MyApp(MONAILabelApp):
@@ -43,6 +48,8 @@ class MyApp(MONAILabelApp):
             leave(error)
         if self.config.home is not None:
             places.settle(self.config.home)
+        keep_private()
+        self.scratch = open_scratch(places.home() / "scratch")
         self.board = JobBoard()
         super().__init__(
             app_dir=app_dir,
@@ -53,12 +60,20 @@ class MyApp(MONAILabelApp):
             labels=list(self.config.labels),  # OHIF fails on anything but a list here
         )
 
-    def init_remote_datastore(self) -> Datastore:
-        """A DICOMweb store, which is not waited for long."""
-        store = super().init_remote_datastore()
-        if isinstance(store, DICOMWebDatastore):
-            limit_patience(store._client)
-        return store
+    def init_datastore(self) -> Datastore:
+        """A folder, or a DICOMweb store, which is not waited for long."""
+        if not self.studies.startswith(("http://", "https://")):
+            return Studies(self.studies)
+        self.studies = self.studies.strip().rstrip("/")
+        client = client_of_store(self.studies)
+        limit_patience(client)
+        return DicomStudies(
+            client,
+            search_filter=server_settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER,
+            cache_path=server_settings.MONAI_LABEL_DICOMWEB_CACHE_PATH.strip()
+            or str(places.home() / "dicom"),
+            convert_to_nifti=server_settings.MONAI_LABEL_DICOMWEB_CONVERT_TO_NIFTI,
+        )
 
     def init_infers(self) -> dict[str, InferTask]:
         """The models of the viewers' lists."""
@@ -81,36 +96,68 @@ class MyApp(MONAILabelApp):
         order = HardestFirst()
         return {"hardest_first": order, "first": order, "random": order}
 
-    def infer(self, request: dict, datastore=None) -> dict:
-        """Run a task; its confidence stays with the image, for the choice of the next one."""
-        image = request["image"]
-        request = {"image_key": key_of_image(self, image), **request, "image_id": image}
-        result = super().infer(request, datastore)
+    def infer(self, request: dict, datastore: Datastore | None = None) -> dict:
+        """Run a task; its confidence stays with the image, for the choice of the next one.
+
+        Not upstream's, which takes an image's name for a path if there is such a file.
+        """
+        task = self._infers.get(request["model"])
+        if task is None:
+            raise MONAILabelException(MONAILabelError.INVALID_INPUT, "there is no such model")
         store = datastore or self.datastore()
-        sure = (result.get("params") or {}).get("confidence")
-        if sure is not None and store.get_image_info(request["image"]):
-            store.update_image_info(request["image"], {INFO_KEY: {"confidence": sure}})
-        return result
+        image = request["image"]
+        known = image in store.list_images() or isinstance(store, DicomStudies)
+        path = (store.get_image_uri(image) if known else "") or image
+        known = path != image
+        file, params = task(
+            {
+                "image_key": key_of_image(self, image),
+                **request,
+                "image_id": image,
+                "image": path,
+            }
+        )
+        if known and request.get("save_label"):
+            tag = request.get("label_tag", "original")
+            store.save_label(image, file, tag, {"model": request["model"], "params": params})
+        sure = params.get("confidence")
+        if known and sure is not None:
+            store.update_image_info(image, {INFO_KEY: {"confidence": sure}})
+        return {"file": file, "params": params}
 
     def on_init_complete(self) -> None:
         """Put our endpoint and routes in front of MONAI Label's."""
         super().on_init_complete()
         install(
-            fastapi_app,
             self,
             self.models,
             self.board,
             self.services.results,
             device=self.services.engines.device,
-            max_upload=self.config.max_upload_mb << 20,
-            loopback_only=self.host is None or not (self.desk or self.config.open),
-            desk=self.desk,
+            openness=Openness(
+                self.host,
+                loopback_only=self.host is None or not (self.desk or self.config.open),
+                desk=self.desk,
+                origins=self.config.origins,
+                groups=self.config.expose,
+                max_upload=self.config.max_upload_mb << 20,
+            ),
+            folders={
+                "the studies folder": Path(self.studies),
+                "the results folder": self._results_folder(),
+                "the session folder": Path(self.sessions().store_path),
+                "the scratch folder": self.scratch,
+                "the app's folder": Path(self.app_dir),
+                "the server's folder": places.home(),
+            },
         )
 
+    def _load_sessions(self, load: bool = False) -> Sessions:
+        folder = server_settings.MONAI_LABEL_SESSION_PATH.strip() or places.home() / "sessions"
+        return VolumeSessions(str(folder), server_settings.MONAI_LABEL_SESSION_EXPIRY)
+
     def _results_folder(self) -> Path:
-        if self.config.results is not None:
-            return self.config.results
         store = self.datastore()
-        if isinstance(store, DICOMWebDatastore):
-            return Path(store._datastore_path) / "sam2_ct"
-        return Path(self.studies) / "sam2_ct"
+        folder = self.config.results or Path(store._datastore_path, "sam2_ct")
+        make_private(folder)
+        return folder

@@ -1,12 +1,15 @@
-"""Output files appear whole or not at all."""
+"""Output files appear whole or not at all, and stay: they are on the disk when they appear."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+
+import psutil
 
 from lib.errors import BadInput
 
@@ -41,17 +44,49 @@ def write_whole(path: str | Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a file beside `path`, then put it in place in one step.
 
     Raises:
-        BadInput: the folder cannot be written to.
+        BadInput: the folder cannot be written to, or the disk is full; what was at `path` is
+            still there.
     """
     path = Path(path)
-    partial = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
+    partial = beside(path)
     try:
         write(partial)
+        sync(partial)
         os.replace(partial, path)
+        sync(path.parent)
     except OSError as error:
         raise BadInput(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        discard(partial)
+
+
+def beside(path: Path) -> Path:
+    """A name in the same folder, hidden, with the same ending, that tells who writes it."""
+    return path.with_name(f".part-{os.getpid()}-{uuid.uuid4().hex[:8]}.{path.name}")
+
+
+def sweep(folders: Iterable[Path]) -> None:
+    """Remove from some folders what dead processes had begun to write there."""
+    for folder in folders:
+        for path in folder.glob(".part-*-*.*"):
+            writer = path.name.split("-")[1]
+            if writer.isdecimal() and not psutil.pid_exists(int(writer)):
+                discard(path)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def discard(path: Path) -> None:
+    """Remove a file that may not be there, in a folder that may be read-only."""
+    with contextlib.suppress(OSError):  # the error that led here says more
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, content: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from lib.configs.settings import Settings, truth
 from lib.errors import BadInput
@@ -30,7 +31,11 @@ _KEYS = {
     "login_hours",
     "open",
     "home",
+    "origins",
+    "expose",
 }
+#: Groups of MONAI Label's routes that no viewer of ours needs, see `serving.exposure`.
+EXPOSABLE = ("wsi", "train", "scoring", "model", "logs", "reload", "docs")
 _UPSTREAM = {"server_mode"}  # MONAI Label's own keys, which come the same way
 _OFFERED = [name for name in CHECKPOINTS if not name.startswith("sam2.0")]
 
@@ -53,6 +58,8 @@ class TaskConfig:
         login_hours: after which one has to log in again.
         open: whoever reaches the server may use it, and no log-in is wanted.
         home: folder for downloads; None: see `lib.places`.
+        origins: sites whose pages may use the server, besides its own.
+        expose: groups of MONAI Label's routes that are served, besides those of the viewers.
     """
 
     model: str = "auto"
@@ -68,6 +75,8 @@ class TaskConfig:
     login_hours: float = 12.0
     open: bool = False
     home: Path | None = None
+    origins: tuple[str, ...] = ()
+    expose: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, conf: Mapping[str, str]) -> TaskConfig:
@@ -97,6 +106,8 @@ class TaskConfig:
             login_hours=_hours(conf.get("login_hours") or str(cls.login_hours)),
             open=truth(conf.get("open") or "false"),
             home=Path(conf["home"]).expanduser() if conf.get("home") else None,
+            origins=_origins(conf.get("origins") or ""),
+            expose=_groups(conf.get("expose") or ""),
         )
 
     def viewer_options(self) -> dict[str, object]:
@@ -128,7 +139,7 @@ def parse_labels(text: str) -> dict[str, int]:
     Raises:
         BadInput: none, or one twice.
     """
-    found = [name.strip() for name in text.split(",") if name.strip()]
+    found = _listed(text)
     if not found or len(set(found)) < len(found):
         raise BadInput(f"labels must be different names, like bone,rib; got {text!r}")
     return {name: number for number, name in enumerate(found, start=1)}
@@ -149,3 +160,24 @@ def _hours(text: str) -> float:
     if not 0 < hours <= 24 * 365:
         raise BadInput(f"login_hours must be a number of hours above 0, got {text!r}")
     return hours
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    found = tuple(_listed(text.lower()))
+    for one in found:
+        parts = urlsplit(one)
+        if parts.scheme not in ("http", "https") or f"{parts.scheme}://{parts.netloc}" != one:
+            raise BadInput(f"{one!r} is no origin: give them like https://viewer.example.org")
+    return found
+
+
+def _groups(text: str) -> tuple[str, ...]:
+    found = tuple(_listed(text))
+    unknown = set(found) - set(EXPOSABLE)
+    if unknown:
+        raise BadInput(f"cannot expose {min(unknown)!r}: use one or more of {','.join(EXPOSABLE)}")
+    return found
+
+
+def _listed(text: str) -> list[str]:
+    return [one.strip() for one in text.split(",") if one.strip()]

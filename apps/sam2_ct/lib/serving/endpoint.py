@@ -9,24 +9,27 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import ExitStack
+from enum import Enum
+from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from fastapi import File, Form, HTTPException, Request, UploadFile
-from fastapi.background import BackgroundTasks
 from fastapi.concurrency import run_in_threadpool
-from monailabel.endpoints.infer import ResultType, send_response
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from monailabel.interfaces.app import MONAILabelApp
-from monailabel.interfaces.exception import MONAILabelException
-from monailabel.utils.others.generic import remove_file
-from requests import ConnectionError, Timeout
+from requests_toolbelt import MultipartEncoder
 
 from lib.engine.jobs import Job, JobBoard
-from lib.errors import BadInput, Cancelled, Unavailable
+from lib.files import discard
+from lib.serving import said
+from lib.serving.answers import as_answer
 from lib.serving.clients import client_of
-from lib.serving.dicom_seg import to_dicom_seg
-from lib.serving.images import find_image, keep_upload
+from lib.serving.dicom_seg import check_can_hold_segs, to_dicom_seg
+from lib.serving.images import find_image
+from lib.serving.names import text_name
+from lib.serving.uploads import keep
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +43,16 @@ _PARAMS = {
     *("result_extension", "result_dtype", "result_compress", "restore_label_idx"),
 }
 _LOOK_EVERY = 0.2  # seconds between looks whether the client is still there
+_PIECE = 1 << 20
+
+
+class Output(str, Enum):
+    """What goes back; nothing said means `ALL`."""
+
+    IMAGE = "image"
+    JSON = "json"
+    ALL = "all"
+    DICOM_SEG = "dicom_seg"
 
 
 def infer_endpoint(
@@ -49,56 +62,102 @@ def infer_endpoint(
 
     async def infer(
         http: Request,
-        background_tasks: BackgroundTasks,
         model: str,
         image: str = "",
         session_id: str = "",
         params: Annotated[str, Form()] = "{}",
         file: Annotated[UploadFile | None, File()] = None,
         label: Annotated[UploadFile | None, File()] = None,
-        output: ResultType | None = None,
-    ):
-        try:
-            if model not in models:
-                raise HTTPException(404, f"there is no model {model!r} on this server")
-            said = read_params(params)
-            subject = await run_in_threadpool(
-                find_image, instance, image, session_id, file, background_tasks
-            )
-            client = client_of(http, str(said.get("client_id") or ""))
-            job = Job(client, subject.name, model, device)
-            if said.get("job"):
-                job.id = str(said["job"])[:64]
-            request = {
-                **{k: v for k, v in said.items() if k in _PARAMS},
-                "model": model,
-                "network": said.get("model"),
-                "image": subject.image,
-                "image_key": subject.key,
-                "client": client,
-            }
-            if label is not None:
-                request["label_file"] = await run_in_threadpool(
-                    keep_upload, label, background_tasks
+        output: Output = Output.ALL,
+    ) -> Response:
+        with ExitStack() as ours:  # files of this request
+            try:
+                if model not in models:
+                    raise HTTPException(404, f"there is no model {model!r} on this server")
+                if output is Output.DICOM_SEG:
+                    check_can_hold_segs(instance.datastore())
+                asked = said.read_object(params)
+                subject = await run_in_threadpool(
+                    find_image, instance, image, session_id, file, ours
                 )
+                client = client_of(http, text_name("client", str(asked.get("client_id") or "")))
+                job = Job(client, subject.name, model, device)
+                if asked.get("job"):
+                    job.id = text_name("job", str(asked["job"]))[:64]
+                request = {
+                    **to_request(asked),
+                    "model": model,
+                    "network": asked.get("model"),
+                    "image": subject.image,
+                    "image_key": subject.key,
+                    "client": client,
+                }
+                if label is not None:
+                    upload = await run_in_threadpool(keep, label.file)
+                    ours.callback(discard, upload.path)
+                    request["label_file"] = str(upload.path)
 
-            def work() -> dict:
-                request["job"] = job.id
-                result = instance.infer(request)
-                if output == ResultType.dicom_seg:
-                    result["dicom_seg"] = to_dicom_seg(instance, subject.image, result)
-                    background_tasks.add_task(remove_file, result["dicom_seg"])
-                return result
+                def work() -> dict:
+                    request["job"] = job.id
+                    result = instance.infer(request)
+                    ours.callback(discard, Path(result["file"]))
+                    if output is Output.DICOM_SEG:
+                        seg = to_dicom_seg(instance.datastore(), subject.image, result)
+                        ours.callback(discard, seg)
+                        result["dicom_seg"] = seg
+                    return result
 
-            result = await unless_gone(http, job, board, work)
-            return send_response(instance.datastore(), result, output, background_tasks)
-        except Exception as error:
-            await background_tasks()  # FastAPI runs them after a success only
-            answer = as_answer(error)
-            logger.warning("%s on %r: %d, %s", model, image, answer.status_code, answer.detail)
-            raise answer from error
+                result = await unless_gone(http, job, board, work)
+                return await run_in_threadpool(send, result, output, ours)
+            except Exception as error:
+                answer = as_answer(error)
+                logger.warning("%s on %r: %d, %s", model, image, answer.status_code, answer.detail)
+                raise answer from error
 
     return infer
+
+
+def to_request(asked: Mapping[str, object]) -> dict[str, object]:
+    """What of somebody's parameters the infer tasks may see."""
+    return {name: value for name, value in asked.items() if name in _PARAMS}
+
+
+def send(result: Mapping[str, object], output: Output, ours: ExitStack) -> Response:
+    """The answer with a result, as MONAI Label gives it, but piece by piece.
+
+    Args:
+        result: of the infer task: file, params and, if asked for, dicom_seg.
+        output: what goes back.
+        ours: removes the files; with the answer's last piece, if they are sent.
+    """
+    params = result["params"]
+    if output is Output.JSON:
+        return JSONResponse(params)
+    file = Path(str(result["dicom_seg"] if output is Output.DICOM_SEG else result["file"]))
+    if output is Output.ALL:
+        opened = ours.enter_context(file.open("rb"))
+        body = MultipartEncoder(
+            {
+                "params": (None, json.dumps(params), "application/json"),
+                "image": (file.name, opened, "application/octet-stream"),
+            }
+        )
+        kind, length = body.content_type, body.len
+    else:
+        body = ours.enter_context(file.open("rb"))
+        kind, length = "application/octet-stream", file.stat().st_size
+        if output is Output.DICOM_SEG:
+            kind = "application/dicom"
+    headers = {"content-length": str(length)}
+    if output is not Output.ALL:
+        headers["content-disposition"] = f'attachment; filename="{file.name}"'
+    return StreamingResponse(_pieces(body, ours.pop_all()), media_type=kind, headers=headers)
+
+
+def _pieces(body, ours: ExitStack) -> Iterator[bytes]:
+    with ours:
+        while piece := body.read(_PIECE):
+            yield piece
 
 
 async def unless_gone(http: Request, job: Job, board: JobBoard, work: Callable[[], dict]) -> dict:
@@ -116,40 +175,3 @@ async def unless_gone(http: Request, job: Job, board: JobBoard, work: Callable[[
         if await http.is_disconnected():
             job.cancel("the client is gone")
         board.drop(job, submitted)
-
-
-def read_params(text: str) -> dict[str, object]:
-    """The `params` field of the form.
-
-    Raises:
-        BadInput: not a JSON object.
-    """
-    try:
-        params = json.loads(text or "{}")
-    except ValueError as error:
-        raise BadInput(f"params is not JSON: {error}") from error
-    if not isinstance(params, dict):
-        raise BadInput("params must be a JSON object, like {}")
-    return params
-
-
-def as_answer(error: Exception) -> HTTPException:
-    """The HTTP error that tells a person what happened."""
-    if isinstance(error, HTTPException):
-        return error
-    if isinstance(error, BadInput):
-        return HTTPException(422, str(error))
-    if isinstance(error, Unavailable):
-        return HTTPException(503, str(error))
-    if isinstance(error, Cancelled):
-        return HTTPException(409, f"stopped: {error}")
-    if isinstance(error, MONAILabelException):
-        return HTTPException(422, error.msg)
-    if isinstance(error, ConnectionError | Timeout):
-        asked = urlsplit(error.request.url).netloc if error.request else "its address"
-        return HTTPException(503, f"the image store at {asked} does not answer: is it running?")
-    logger.exception("a request failed", exc_info=error)
-    kind = type(error).__name__
-    return HTTPException(
-        500, f"an unexpected error of the server ({kind}: {error}); its log says more"
-    )

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import re
-import shutil
-import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from fastapi import HTTPException, UploadFile
-from fastapi.background import BackgroundTasks
 from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.interfaces.app import MONAILabelApp
-from monailabel.utils.others.generic import remove_file
 
+from lib.files import discard
+from lib.geometry import Grid
 from lib.models.hashing import update_from
-
-_UID = re.compile(r"[0-9.]{3,64}")
-_SESSION = re.compile(r"[0-9a-f-]{8,64}")
+from lib.serving.names import is_uid
+from lib.serving.uploads import keep
+from lib.transforms.load import grid_of, load_volume, read_grid
 
 
 @dataclass(frozen=True)
@@ -42,25 +40,33 @@ def find_image(
     image: str,
     session_id: str,
     file: UploadFile | None,
-    background_tasks: BackgroundTasks,
+    ours: ExitStack,
 ) -> Subject:
     """The image of a request: of a session, an upload, or the datastore; never a path.
 
+    Args:
+        instance: its sessions and its datastore.
+        image: id in the datastore.
+        session_id: of a session; counts first.
+        file: an upload; counts second.
+        ours: removes the upload.
+
     Raises:
+        BadInput: the upload is no volume.
         HTTPException: 404, there is no such image.
     """
     if session_id:
-        sessions = instance.sessions()
-        known = sessions.get_session(session_id) if _SESSION.fullmatch(session_id) else None
+        known = instance.sessions().get_session(session_id)
         if known:
             key = key_of_file(Path(known.image))
             return Subject(known.image, name=key, key=key)
         if not image:
             raise HTTPException(404, "the session has expired: load the volume again")
     if file is not None:
-        path = keep_upload(file, background_tasks)
-        key = key_of_file(Path(path))
-        return Subject(path, name=key, key=key)
+        path = keep(file.file).path
+        ours.callback(discard, path)
+        key = key_of_file(path)
+        return Subject(str(path), name=key, key=key)
     if not image:
         raise HTTPException(422, "no image: name one of the datastore, or give a session")
     if image not in instance.datastore().list_images() and not _new_series(instance, image):
@@ -100,17 +106,12 @@ def _content(volume: Path, _changed: int) -> str:
 def _new_series(instance: MONAILabelApp, image: str) -> bool:
     """Whether a DICOMweb store has a series that the list, which is cached, does not show yet."""
     datastore = instance.datastore()
-    if not isinstance(datastore, DICOMWebDatastore) or not _UID.fullmatch(image):
+    if not isinstance(datastore, DICOMWebDatastore) or not is_uid(image):
         return False
     return bool(datastore._client.search_for_series(search_filters={"SeriesInstanceUID": image}))
 
 
-def keep_upload(upload: UploadFile, background_tasks: BackgroundTasks) -> str:
-    """Copy an upload to a file of its kind; it goes when the answer is sent."""
-    ending = re.search(r"(\.nii|\.seg)?\.[A-Za-z0-9]{1,8}$", upload.filename or "")
-    with tempfile.NamedTemporaryFile(
-        prefix="sam2_ct_", suffix=ending[0] if ending else ".nii.gz", delete=False
-    ) as copy:
-        shutil.copyfileobj(upload.file, copy)
-    background_tasks.add_task(remove_file, copy.name)
-    return copy.name
+def grid_of_image(instance: MONAILabelApp, image: str) -> Grid:
+    """Where the voxels of an image of the datastore lie."""
+    path = Path(instance.datastore().get_image_uri(image))
+    return grid_of(load_volume(path)) if path.is_dir() else read_grid(path)

@@ -3,24 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from dataclasses import dataclass
+from pathlib import Path
 
-from fastapi import Depends, FastAPI, Request
-from fastapi.responses import JSONResponse
-from monailabel.config import settings as server_settings
-from monailabel.endpoints.user.auth import RBAC
+from fastapi import APIRouter, FastAPI
+from monailabel.app import app as upstreams
+from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.interfaces.app import MONAILabelApp
-from monailabel.interfaces.exception import MONAILabelException
+from starlette.middleware.cors import CORSMiddleware
 
 from lib.engine.jobs import JobBoard
 from lib.engine.log import Results
+from lib.serving.answers import tell_in_sentences
 from lib.serving.auth.desk import Desk
 from lib.serving.auth.gate import Gate
 from lib.serving.auth.roles import obey_roles
 from lib.serving.auth.routes import auth_routes
-from lib.serving.endpoint import infer_endpoint
+from lib.serving.batch import Batches, batch_routes
+from lib.serving.datastore_routes import datastore_routes, sample_routes
+from lib.serving.endpoint import infer_endpoint, to_request
+from lib.serving.exposure import expose
 from lib.serving.guards import LoopbackOnly, UploadLimit
-from lib.serving.ohif import OhifCookies
+from lib.serving.ohif import OhifCookies, ohif_pages
+from lib.serving.origins import OwnPagesOnly, own_names
+from lib.serving.proxy import dicom_proxy
+from lib.serving.roles import USER
 from lib.serving.routes import own_routes
+from lib.serving.session_routes import session_routes
+
+
+@dataclass(frozen=True)
+class Openness:
+    """To whom the server answers, and what.
+
+    Attributes:
+        host: what it was told to listen on; None: nothing.
+        loopback_only: other machines are turned away.
+        desk: where to log in; None: log-in is off.
+        origins: sites whose pages may use it, besides its own.
+        groups: what of upstream's is served, see `exposure.GROUPS`.
+        max_upload: bytes.
+    """
+
+    host: str | None
+    loopback_only: bool
+    desk: Desk | None
+    origins: tuple[str, ...]
+    groups: tuple[str, ...]
+    max_upload: int
+
 
 _ON = "on: jobs and results are those of the user who logged in"
 _OFF = (
@@ -30,60 +61,75 @@ _OFF = (
 
 
 def install(
-    app: FastAPI,
     instance: MONAILabelApp,
     models: Container[str],
     board: JobBoard,
     results: Results,
     *,
     device: str,
-    max_upload: int,
-    loopback_only: bool,
-    desk: Desk | None,
+    openness: Openness,
+    folders: dict[str, Path],
 ) -> None:
     """Done while the application starts, before its first request.
 
     Args:
-        app: MONAI Label's.
         instance: ours.
         models: names of its tasks.
         board: jobs.
         results: log of results.
         device: whose queue requests stand in.
-        max_upload: bytes.
-        loopback_only: other machines are turned away.
-        desk: where to log in; None: log-in is off.
+        openness: to whom it answers, and what.
+        folders: of the server, by the names that errors give them.
     """
-    app.include_router(own_routes(instance, board, results))
-    app.include_router(auth_routes(desk))
-    user = [Depends(RBAC(server_settings.MONAI_LABEL_AUTH_ROLE_USER))]
-    app.add_api_route(
-        "/infer/{model}",
-        infer_endpoint(instance, models, board, device),
-        methods=["POST"],
-        tags=["Infer"],
-        dependencies=user,
+    app: FastAPI = upstreams
+    desk = openness.desk
+    infer = APIRouter(tags=["Infer"], dependencies=USER)
+    infer.add_api_route(
+        "/infer/{model}", infer_endpoint(instance, models, board, device), methods=["POST"]
     )
-    app.router.routes.insert(0, app.router.routes.pop())  # before upstream's
+    info = APIRouter(tags=["App"], dependencies=USER)
 
     # upstream's asks the image store inside the event loop: a store that hangs would freeze it
-    def info() -> dict:
+    @info.get("/info/")
+    def tell() -> dict:
         return {**instance.info(), "login": _ON if desk else _OFF}
 
-    app.add_api_route("/info/", info, tags=["App"], dependencies=user)
-    app.router.routes.insert(0, app.router.routes.pop())
-    app.add_exception_handler(MONAILabelException, _sentence)
+    routers = [
+        infer,
+        info,
+        batch_routes(Batches(instance, board, device, to_request), models),
+        datastore_routes(instance),
+        sample_routes(instance),
+        session_routes(instance),
+        own_routes(instance, board, results),
+        auth_routes(desk),
+        ohif_pages(),
+    ]
+    store = instance.datastore()
+    if isinstance(store, DICOMWebDatastore):
+        routers.append(dicom_proxy(instance.studies, store._client._session))
+    expose(app, routers, openness.groups)
+    tell_in_sentences(app, folders)
+
     # Starlette builds its stack of middleware on the first call, which is the one that starts the
     # application; without it, it is built anew, with ours, on the first request.
     app.middleware_stack = None
-    app.add_middleware(UploadLimit, max_bytes=max_upload)
+    app.user_middleware.clear()  # upstream lets the pages of every site in
+    app.add_middleware(UploadLimit, max_bytes=openness.max_upload)
     app.add_middleware(OhifCookies)
     if desk is not None:
         obey_roles(app)
         app.add_middleware(Gate, desk=desk)
-    if loopback_only:
+    if openness.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=openness.origins,
+            allow_credentials=True,
+            allow_methods=["*"],
+            allow_headers=["*"],
+        )
+    app.add_middleware(
+        OwnPagesOnly, names=own_names(openness.host, openness.origins), origins=openness.origins
+    )
+    if openness.loopback_only:
         app.add_middleware(LoopbackOnly)
-
-
-async def _sentence(_request: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": getattr(error, "msg", str(error))}, status_code=422)

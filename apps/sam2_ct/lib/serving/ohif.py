@@ -1,16 +1,42 @@
-"""Cookies for OHIF's pages: the address of this server for their panel, and a name."""
+"""OHIF's pages, and their cookies: the address of this server for their panel, and a name."""
 
 from __future__ import annotations
 
+import mimetypes
+from pathlib import Path
 from urllib.parse import quote
 
+import monailabel
+from fastapi import APIRouter
+from fastapi.responses import FileResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lib.serving import clients
+from lib.serving.roles import USER
 
 _COOKIE = "MONAILABEL_SERVER_URL"
+_PAGES = Path(monailabel.__file__).parent / "endpoints" / "static" / "ohif"
+
+
+def ohif_pages() -> APIRouter:
+    """A router over the files that MONAI Label ships; any other path is OHIF's own."""
+    files = {
+        path.relative_to(_PAGES).as_posix(): path for path in _PAGES.rglob("*") if path.is_file()
+    }
+    router = APIRouter(tags=["OHIF"], dependencies=USER)
+
+    @router.get("/ohif/{path:path}", include_in_schema=False)
+    def page(path: str) -> FileResponse:
+        file = files.get(path, _PAGES / "index.html")
+        return FileResponse(file, media_type=mimetypes.guess_type(file.name)[0])
+
+    @router.get("/favicon.ico", include_in_schema=False)
+    def icon() -> FileResponse:
+        return FileResponse(_PAGES.parent / "favicon.ico", media_type="image/x-icon")
+
+    return router
 
 
 class OhifCookies:

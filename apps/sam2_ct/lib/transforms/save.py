@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from pathlib import Path
 
 import nibabel as nib
 import nrrd
 import numpy as np
 
-from lib.errors import BadInput
-from lib.files import check_output
+from lib.files import check_output, write_whole
 from lib.geometry import Grid
 from lib.transforms.load import NIFTI, NRRD
 
@@ -52,17 +49,10 @@ def save_labelmap(
     labels = array.astype(np.uint8 if high < 256 else np.uint16)
 
     ending = next(e for e in (".nii.gz", ".nii", ".nrrd") if path.name.lower().endswith(e))
-    partial = path.with_name(f".{uuid.uuid4().hex}{ending}")
-    try:
-        if ending in NRRD:
-            _write_nrrd(labels, grid, partial, compress)
-        else:
-            nib.save(_nifti(labels, grid, like), partial)
-        os.replace(partial, path)
-    except OSError as error:
-        raise BadInput(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    if ending in NRRD:
+        write_whole(path, lambda partial: _write_nrrd(labels, grid, partial, compress))
+    else:
+        write_whole(path, lambda partial: nib.save(_nifti(labels, grid, like), partial))
 
 
 def _nifti(labels: np.ndarray, grid: Grid, like: str | Path | None) -> nib.Nifti1Image:

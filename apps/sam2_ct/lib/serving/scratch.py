@@ -1,0 +1,85 @@
+"""A folder of the server's own for files that nobody keeps, and who may read the others.
+
+Uploads, answers on their way and the copies of MONAI Label's converters are made with `tempfile`,
+which is pointed here. The folder goes with the server; what a killed one left goes when the next
+one starts.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import shutil
+import tempfile
+import uuid
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+#: What others may not do with files of the studies' folder: as the person who started us has it.
+_others = os.umask(0o077)
+os.umask(_others)
+
+
+def keep_private() -> None:
+    """From now on files that this process makes are readable by its user alone."""
+    os.umask(0o077)
+
+
+def as_usual(path: Path) -> None:
+    """Give a file the rights it would have without `keep_private`: it belongs to the studies."""
+    path.chmod(0o666 & ~_others)
+
+
+def make_private(folder: Path) -> None:
+    """Let nobody but its user into a folder of ours; it is made if it is not there.
+
+    One of somebody else, or on a read-only disk, is left as it is.
+    """
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.chmod(0o700)
+
+
+def open_scratch(root: Path) -> Path:
+    """A new folder in `root` that `tempfile` uses from now on; those of dead servers go.
+
+    Raises:
+        OSError: there can be no such folder.
+    """
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    root.chmod(0o700)
+    sweep(root)
+    mine = root / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    lock = _lock_of(mine)
+    lock.acquire()
+    mine.mkdir(mode=0o700)
+    tempfile.tempdir = str(mine)
+    os.environ["TMPDIR"] = str(mine)  # of dcmqi and other programs that we start
+
+    def leave() -> None:
+        shutil.rmtree(mine, ignore_errors=True)
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
+
+    atexit.register(leave)
+    return mine
+
+
+def sweep(root: Path) -> None:
+    """Remove the folders in `root` whose server is gone: nobody holds their lock."""
+    for folder in root.iterdir():
+        if folder.suffix == ".lock" and folder.with_suffix("").exists():
+            continue
+        lock = _lock_of(folder.with_suffix(""))
+        try:
+            with lock.acquire(timeout=0):
+                shutil.rmtree(folder.with_suffix(""), ignore_errors=True)
+                Path(lock.lock_file).unlink(missing_ok=True)
+        except Timeout:
+            continue
+
+
+def _lock_of(folder: Path) -> FileLock:
+    return FileLock(folder.with_suffix(".lock"))

@@ -1,0 +1,182 @@
+"""The folder of studies outlives kills, full disks, odd files and odd info."""
+
+import json
+import logging
+import os
+
+import pytest
+from monailabel.datastore.local import LocalDatastore
+from monailabel.interfaces.exception import ImageNotFoundException
+
+from lib.errors import BadInput
+from lib.serving.studies import Studies
+
+
+@pytest.fixture
+def folder(tmp_path):
+    studies = tmp_path / "studies"
+    studies.mkdir()
+    (studies / "a.nii.gz").write_bytes(b"image a")
+    return studies
+
+
+@pytest.fixture
+def label(tmp_path):
+    path = tmp_path / "label.nii.gz"
+    path.write_bytes(b"a label")
+    return str(path)
+
+
+def index_of(folder) -> dict:
+    return json.loads((folder / "datastore_v2.json").read_text())
+
+
+def junk(folder) -> list[str]:
+    return [p.name for p in folder.rglob(".*") if p.name != ".lock"]
+
+
+def test_what_lies_in_the_folder_is_found_and_survives_a_restart(folder, label):
+    store = Studies(str(folder))
+    assert store.list_images() == ["a"]
+    store.save_label("a", label, "final", {"label_info": [{"name": "hip"}]})
+    store.update_image_info("a", {"note": "x"})
+    again = Studies(str(folder))
+    assert again.get_labels_by_image_id("a") == {"final": "a"}
+    assert again.get_label_info("a", "final")["label_info"] == [{"name": "hip"}]
+    assert again.get_image_info("a")["note"] == "x"
+    assert LocalDatastore(str(folder)).get_label_info("a", "final")["label_info"]  # upstream's, too
+    assert not junk(folder)
+
+
+def test_files_of_others_are_seen_when_they_come_and_go(folder):
+    store = Studies(str(folder))
+    (folder / "b.nrrd").write_bytes(b"image b")
+    assert store.status()["total"] == 2
+    (folder / "labels" / "draft").mkdir(parents=True)
+    (folder / "labels" / "draft" / "b.nii.gz").write_bytes(b"label")
+    assert store.get_labels_by_image_id("b") == {"draft": "b"}
+    (folder / "a.nii.gz").unlink()
+    assert store.list_images() == ["b"]
+
+
+def test_two_servers_on_one_folder_lose_nothing_of_each_other(folder, label):
+    one, other = Studies(str(folder)), Studies(str(folder))
+    one.update_image_info("a", {"one": 1})
+    other.update_image_info("a", {"other": 2})
+    one.save_label("a", label, "final", {"by": "one"})
+    info = other.get_image_info("a")
+    assert (info["one"], info["other"]) == (1, 2)
+    assert other.get_label_info("a", "final")["by"] == "one"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"objects": 3}',
+        b'{"objects": {"a": 3}}',
+        b'{"objects": {"a": {"image": {"ext": ".nii.gz", "info": {"x": "\\ud800"}}}}}',
+        b'{"objects": {"a": {"image": {"ext": ".nii.gz", "info": {"x": NaN}}}}}',
+        b'{"objects": {"a": {"image": {"ext": ".nii.gz", "info": {"x": '
+        + b"[" * 900
+        + b"]" * 900
+        + b"}}}}",
+        b'{"objects": {"../a": {"image": {"ext": ".nii.gz"}}}}',
+    ],
+)
+def test_a_damaged_index_is_put_aside_and_made_anew(folder, content, caplog):
+    (folder / "datastore_v2.json").write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        store = Studies(str(folder))
+    assert store.list_images() == ["a"]
+    assert index_of(folder)["objects"].keys() == {"a"}
+    assert "made anew from the folder" in caplog.text
+    (aside,) = folder.glob("datastore_v2.damaged-*.json")
+    assert aside.read_bytes() == content
+
+
+def test_sound_entries_of_a_damaged_index_are_kept(folder, label):
+    (folder / "b.nii.gz").write_bytes(b"image b")
+    store = Studies(str(folder))
+    store.save_label("a", label, "final", {"label_info": [{"name": "hip"}]})
+    content = index_of(folder)
+    content["objects"]["b"]["image"]["info"]["x"] = "\ud800"
+    (folder / "datastore_v2.json").write_text(json.dumps(content))
+    again = Studies(str(folder))
+    assert again.get_label_info("a", "final")["label_info"] == [{"name": "hip"}]
+    assert "x" not in again.get_image_info("b")
+
+
+@pytest.mark.parametrize("fails", ["copyfile", "fsync"])
+def test_when_the_disk_is_full_the_old_label_stays(folder, label, tmp_path, monkeypatch, fails):
+    store = Studies(str(folder))
+    store.save_label("a", label, "final", {"by": "first"})
+    before = (index_of(folder), (folder / "labels/final/a.nii.gz").read_bytes())
+
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(
+        f"lib.serving.studies.shutil.{fails}" if fails == "copyfile" else "os.fsync", full
+    )
+    other = tmp_path / "other.nii.gz"
+    other.write_bytes(b"another label")
+    with pytest.raises(OSError, match="No space"):
+        store.save_label("a", str(other), "final", {"by": "second"})
+    with pytest.raises(OSError, match="No space"):
+        store.add_image("b", str(other), {})
+    monkeypatch.undo()
+    for look in (store, Studies(str(folder))):
+        assert look.get_label_info("a", "final")["by"] == "first"
+        assert look.list_images() == ["a"]
+    assert (index_of(folder), (folder / "labels/final/a.nii.gz").read_bytes()) == before
+    assert not junk(folder)
+
+
+@pytest.mark.parametrize(
+    "info", [{"a": "\ud800"}, {"a": float("nan")}, {"\udc00": 1}, {"a": "x" * 70_000}]
+)
+def test_info_that_would_poison_the_index_is_refused(folder, info):
+    store = Studies(str(folder))
+    with pytest.raises(BadInput):
+        store.update_image_info("a", info)
+    assert Studies(str(folder)).get_image_info("a").keys() == {"ts", "name", "path"}
+
+
+def test_another_ending_replaces_the_old_file(folder, tmp_path):
+    store = Studies(str(folder))
+    other = tmp_path / "x.nrrd"
+    other.write_bytes(b"image")
+    store.add_image("a", str(other), {})
+    assert sorted(p.name for p in folder.glob("a.*")) == ["a.nrrd"]
+    assert store.get_image_uri("a").endswith("a.nrrd")
+
+
+def test_removing(folder, label):
+    store = Studies(str(folder))
+    store.save_label("a", label, "final", {})
+    store.remove_label("a", "final")
+    assert not (folder / "labels/final/a.nii.gz").exists()
+    store.save_label("a", label, "draft", {})
+    store.remove_image("a")
+    assert store.list_images() == []
+    assert not list(folder.rglob("a.*"))
+    with pytest.raises(ImageNotFoundException):
+        store.remove_image("a")
+
+
+def test_what_a_killed_server_had_begun_is_swept_and_what_a_living_one_has_is_not(folder):
+    dead = folder / ".part-999999999-0123abcd.b.nii.gz"
+    living = folder / f".part-{os.getppid()}-0123abcd.b.nii.gz"
+    dead.touch(), living.touch()
+    assert Studies(str(folder)).list_images() == ["a"]
+    assert not dead.exists()
+    assert living.exists()
+
+
+def test_names_that_are_not_unicode_are_left_out(folder):
+    (folder / os.fsdecode(b"caf\xe9.nii.gz")).write_bytes(b"image")
+    assert Studies(str(folder)).list_images() == ["a"]

@@ -31,7 +31,7 @@ from lib.serving.images import key_of_image
 from lib.serving.install import Openness, install
 from lib.serving.labels import submitted_label
 from lib.serving.patience import limit_patience
-from lib.serving.scratch import keep_private, make_private, open_scratch
+from lib.serving.scratch import end_cleanly, keep_private, make_private, open_scratch
 from lib.serving.sessions import VolumeSessions
 from lib.serving.studies import Studies
 
@@ -128,6 +128,7 @@ class MyApp(MONAILabelApp):
     def on_init_complete(self) -> None:
         """Put our endpoint and routes in front of MONAI Label's."""
         super().on_init_complete()
+        end_cleanly()
         install(
             self,
             self.models,

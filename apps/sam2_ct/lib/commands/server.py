@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -47,6 +48,7 @@ def run_server(
     command: list[str], environment: dict[str, str], port: int, banner: str, host: str = LOOPBACK
 ) -> int:
     """The server in the foreground, the banner as soon as it answers; returns its exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped, too
     server = subprocess.Popen(command, env=environment)
     try:
         while server.poll() is None and not answers(port, reached_at(host)):

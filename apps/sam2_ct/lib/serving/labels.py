@@ -6,6 +6,8 @@ from pathlib import Path
 
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
+from lib.serving.dicom_seg import segments_said
+
 
 def submitted_label(datastore: Datastore, image: str) -> tuple[Path, dict[str, int]] | None:
     """The label of an image and the names in it: the final one, else that of any other tag."""
@@ -25,12 +27,11 @@ def submitted_label(datastore: Datastore, image: str) -> tuple[Path, dict[str, i
 def _names(info: object) -> dict[str, int]:
     """Names and values as Slicer submits them: label_info, a list of {name, idx or id}."""
     info = info if isinstance(info, dict) else {}
-    listed = info.get("label_info") or (info.get("params") or {}).get("label_info") or []
-    names = {}
-    for number, one in enumerate(listed, start=1):
-        if isinstance(one, dict) and one.get("name"):
-            names[str(one["name"])] = int(one.get("idx") or one.get("id") or number)
-    return names
+    params = info.get("params")
+    listed = info.get("label_info") or (
+        params.get("label_info") if isinstance(params, dict) else None
+    )
+    return {segment.name: value for value, segment in segments_said(listed).items()}
 
 
 def _text(tag: object) -> str:

@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 from pathlib import Path
@@ -65,6 +66,17 @@ def open_scratch(root: Path) -> Path:
 
     atexit.register(leave)
     return mine
+
+
+def end_cleanly() -> None:
+    """Let SIGTERM end this process as Ctrl+C does: then what `atexit` knows is done.
+
+    uvicorn shuts down on both, and raises the signal anew after that. To be called when its own
+    handlers are in place, in the main thread.
+    """
+    shut_down = signal.getsignal(signal.SIGTERM)
+    if callable(shut_down):
+        signal.signal(signal.SIGTERM, lambda _number, frame: shut_down(signal.SIGINT, frame))
 
 
 def sweep(root: Path) -> None:

@@ -102,7 +102,7 @@ def selected_value(request: Request) -> int:
     name = first_item(request.get("selected_label_name"))
     for info in infos:
         if isinstance(info, Mapping) and info.get("name") == name and info.get("id") is not None:
-            return int(info["id"])
+            return _whole(info["id"], "the id of a segment")
     known = [info.get("name") for info in infos if isinstance(info, Mapping)]
     raise BadInput(f"the selected segment {name!r} is not among the segments sent: {known}")
 
@@ -206,11 +206,23 @@ def parse_prompt_slices(value: object) -> str | list[int]:
     if text in ("auto", "changed", "all"):
         return text
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
+    if not all(part.isdecimal() and len(part) < 10 for part in parts):
         raise BadInput(
             f"unknown prompt_slices {value!r}: use auto, changed, all or numbers like 3,40,77"
         )
     return sorted({int(part) for part in parts})
+
+
+def _whole(value: object, what: str) -> int:
+    """A whole number; viewers send some as text.
+
+    Raises:
+        BadInput: it is none.
+    """
+    text = str(value).strip() if isinstance(value, int | str) else ""
+    if not text.removeprefix("-").isdecimal() or len(text) > 18:
+        raise BadInput(f"{what} must be a whole number, got {str(value)[:60]!r}")
+    return int(text)
 
 
 def _listed(request: Request, field: str) -> list:

@@ -111,7 +111,7 @@ def infer_endpoint(
                 return await run_in_threadpool(send, result, output, ours)
             except Exception as error:
                 answer = as_answer(error)
-                logger.warning("%s on %r: %d, %s", model, image, answer.status_code, answer.detail)
+                logger.warning("%a on %a: %d, %a", model, image, answer.status_code, answer.detail)
                 raise answer from error
 
     return infer

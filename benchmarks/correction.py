@@ -22,6 +22,7 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "apps" / "sam2_ct")]
 
+from benchmarks.stock import stock_state
 from lib.geometry import Axis, Grid
 from lib.models.build import (
     POLICY_PREDICTOR,
@@ -36,7 +37,6 @@ from lib.propagation.inferer import PseudoVideoInferer
 from lib.propagation.policy import parse_policy
 from lib.propagation.settings import PropagationSettings
 from lib.propagation.video import PseudoVideo
-from tests.propagation.test_stock_identity import stock_state
 
 SIDE = 160
 

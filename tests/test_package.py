@@ -1,5 +1,6 @@
 """The package: pins in one place, the command and its doors, and what loading them costs."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -46,6 +47,19 @@ def test_sam2_is_told_to_uv_as_it_is(project):
     assert f"{told['name']}=={version('sam2')}" in project["dependencies"]
     assert told["version"] == version("sam2")
     assert told["requires-dist"] == [need for need in requires("sam2") if "extra ==" not in need]
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda p: p.stem)
+def test_benchmarks_need_no_development_packages(script):
+    """They run after `make setup` alone; what they import from tests would import pytest."""
+    imported = set()
+    for node in ast.walk(ast.parse(script.read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {name.name.partition(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add((node.module or "").partition(".")[0])
+    development = {re.split("[=<>]", need)[0] for need in pinned("requirements-dev.txt")}
+    assert not imported & (development | {"tests", "hypothesis"})
 
 
 def python(*arguments: object, cwd: Path) -> subprocess.CompletedProcess:

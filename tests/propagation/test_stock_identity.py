@@ -1,11 +1,10 @@
 """Baseline is stock SAM 2, bit for bit: the stock predictor runs beside our loop, same weights."""
 
-from collections import OrderedDict
-
 import numpy as np
 import pytest
 import torch
 
+from benchmarks.stock import stock_state
 from lib.geometry import Axis
 from lib.models.build import STOCK_PREDICTOR, build_network
 from lib.prompts.types import Box, Points
@@ -15,47 +14,6 @@ from lib.propagation.video import PseudoVideo
 from tests.propagation.conftest import disc, run_pass, see_objects, small_config
 
 torch.use_deterministic_algorithms(True, warn_only=True)
-
-
-class Frames:
-    """What stock SAM 2 asks of its frames: a length and items."""
-
-    def __init__(self, video):
-        self.video = video
-
-    def __len__(self):
-        return len(self.video)
-
-    def __getitem__(self, t):
-        return self.video.image(t)
-
-
-def stock_state(predictor, video):
-    """`SAM2VideoPredictor.init_state` for frames in memory instead of a folder of JPEGs."""
-    rows, columns = video.canvas_shape
-    state = {
-        "images": Frames(video),
-        "num_frames": len(video),
-        "offload_video_to_cpu": False,
-        "offload_state_to_cpu": False,
-        "video_height": rows,
-        "video_width": columns,
-        "device": predictor.device,
-        "storage_device": predictor.device,
-        "cached_features": {},
-        "constants": {},
-        "obj_id_to_idx": OrderedDict(),
-        "obj_idx_to_id": OrderedDict(),
-        "obj_ids": [],
-    }
-    per_object = (
-        "point_inputs_per_obj",
-        "mask_inputs_per_obj",
-        "output_dict_per_obj",
-        "temp_output_dict_per_obj",
-        "frames_tracked_per_obj",
-    )
-    return state | {name: {} for name in per_object}
 
 
 @pytest.fixture(scope="module")

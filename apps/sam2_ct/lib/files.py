@@ -75,7 +75,12 @@ def sweep(folders: Iterable[Path]) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's list of names, is on the disk."""
+    """Wait until a file's content, or a folder's list of names, is on the disk.
+
+    Not on Windows, which opens no folder and flushes only what is open for writing.
+    """
+    if os.name != "posix":
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

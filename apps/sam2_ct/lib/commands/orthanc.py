@@ -84,9 +84,9 @@ def orthanc(folder: Path, port: int | None = None) -> Iterator[Orthanc]:
         "Plugins": [str(plugin)],
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "EnableWado": True},
     }
-    (folder / "orthanc.json").write_text(json.dumps(config, indent=1))
+    (folder / "orthanc.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
     log = folder / "orthanc.log"
-    with log.open("w") as out:
+    with log.open("w", encoding="utf-8") as out:
         process = subprocess.Popen(
             [str(program), str(folder / "orthanc.json")],
             stdout=out,
@@ -117,5 +117,5 @@ def _wait(store: Orthanc, process: subprocess.Popen, log: Path) -> None:
         except requests.RequestException:
             pass
         if process.poll() is not None or time.monotonic() > deadline:
-            raise Unavailable(f"Orthanc did not start:\n{log.read_text()[-2000:]}")
+            raise Unavailable(f"Orthanc did not start:\n{log.read_text('utf-8')[-2000:]}")
         time.sleep(0.1)

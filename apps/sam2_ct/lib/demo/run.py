@@ -143,7 +143,7 @@ def _server(output: Path, model: str, seconds: dict[str, float]) -> Iterator[str
     url = f"http://{LOOPBACK}:{port}"
     log = output / "server.log"
     command = server_command(str(studies.resolve()), port, {"model": model})
-    with log.open("w") as stream:
+    with log.open("w", encoding="utf-8") as stream:
         server = subprocess.Popen(
             command, env=server_environment(), stdout=stream, stderr=subprocess.STDOUT, cwd=output
         )

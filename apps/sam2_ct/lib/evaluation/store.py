@@ -47,7 +47,7 @@ class ResultStore:
             BadInput: there is none, or it is another version's.
         """
         try:
-            run = json.loads((self.folder / "run.json").read_text())
+            run = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
             if run["format"] != FORMAT:
                 raise ValueError(f"format {run['format']!r}, expected {FORMAT!r}")
             return run

@@ -133,7 +133,7 @@ def read_config(checkpoint: Checkpoint, folder: Path | None = None) -> DictConfi
     per process. The files use nothing of Hydra but ``_target_``.
     """
     if checkpoint.config.startswith("configs/"):
-        text = (importlib.resources.files("sam2") / checkpoint.config).read_text()
+        text = (importlib.resources.files("sam2") / checkpoint.config).read_text(encoding="utf-8")
         return OmegaConf.create(text).model
     # The app's own configuration is looked for beside the app when ``folder`` is elsewhere.
     for place in (folder or MODEL_DIR, MODEL_DIR):

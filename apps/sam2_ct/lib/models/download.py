@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from lib.errors import Unavailable
+from lib.files import sync
 from lib.models.hashing import PIECE, update_from
 from lib.models.registry import Checkpoint, place_of
 
@@ -131,7 +132,7 @@ class _Transfer:
                 f"{self.checkpoint.sha256} (it was removed; is there a filtering proxy?)"
             )
         os.replace(self.part, self.target)
-        _sync_folder(self.target.parent)
+        sync(self.target.parent)
         self.etag.unlink(missing_ok=True)
 
     def _complete(self) -> str:
@@ -161,7 +162,7 @@ class _Transfer:
         if have:
             headers["Range"] = f"bytes={have}-"
             if self.etag.exists():
-                headers["If-Range"] = self.etag.read_text().strip()
+                headers["If-Range"] = self.etag.read_text(encoding="utf-8").strip()
         response = _open(self.checkpoint.url, headers, self.patience)
         with response:
             if response.status_code == requests.codes.requested_range_not_satisfiable and have:
@@ -242,7 +243,7 @@ class _Transfer:
         # Weak tags may not be used with If-Range (RFC 9110, 13.1.5).
         version = response.headers.get("Last-Modified", "") if tag.startswith("W/") else tag
         if version:
-            self.etag.write_text(version)
+            self.etag.write_text(version, encoding="utf-8")
         else:
             self.etag.unlink(missing_ok=True)
 
@@ -316,16 +317,6 @@ def _only_one(path: Path) -> FileLock:
 
 def _beside(target: Path, what: str) -> Path:
     return target.with_name(f"{target.name}.{what}.part")
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a renaming outlast a power cut, where folders can be opened (not on Windows)."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _disk_trouble(error: OSError) -> str:

@@ -103,7 +103,7 @@ class VolumeSessions(Sessions):
     def _read(self, session_id: str) -> SessionInfo | None:
         folder = Path(self.store_path, session_id)
         try:
-            info = SessionInfo(json.loads((folder / _META).read_text()))
+            info = SessionInfo(json.loads((folder / _META).read_text(encoding="utf-8")))
             inside = Path(info.image).parent == folder
             return info if inside and isinstance(info.last_access_ts + info.expiry, int) else None
         except (OSError, ValueError, TypeError, AttributeError):
@@ -113,7 +113,7 @@ class VolumeSessions(Sessions):
         place = Path(self.store_path, session_id, _META)
         partial = beside(place)
         try:
-            partial.write_text(session_info.to_str())
+            partial.write_text(session_info.to_str(), encoding="utf-8")
             os.replace(partial, place)
         finally:
             discard(partial)

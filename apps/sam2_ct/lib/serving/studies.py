@@ -313,7 +313,9 @@ class Studies(LocalDatastore):
         index = beside(self._index)
         try:
             content = model.model_dump(exclude={"base_path"})
-            index.write_text(json.dumps(content, indent=2, default=str, allow_nan=False))
+            index.write_text(
+                json.dumps(content, indent=2, default=str, allow_nan=False), encoding="utf-8"
+            )
             as_usual(index)
             sync(index)
             if staged is not None:

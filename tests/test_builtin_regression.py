@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib.configs.settings import Settings
+from lib.configs.options import Settings
 from lib.engine import parts
 from lib.engine.pipeline import Pipeline
 from lib.engine.recipe import Recipe

@@ -78,6 +78,28 @@ def test_points_and_boxes(segment, ct, tmp_path):
     assert out.exists()
 
 
+def test_the_axis_is_that_of_the_painted_slices(segment, ct, ct_array, tmp_path):
+    painted = np.zeros(SHAPE, np.uint8)
+    painted[15:22, [13, 16, 19], 3:12] = 1
+    marks, report = save(painted, tmp_path / "coronal.nii.gz"), tmp_path / "report.json"
+    out = tmp_path / "out.nii.gz"
+    assert segment(ct, "--prompts", marks, "-o", out, "--report", report) == 0
+    said = json.loads(report.read_text())
+    assert said["settings"]["axis"] == "coronal"
+    assert "the axis is coronal, on which the prompts lie" in said["decided"]
+    assert {s["axis"] for s in said["slices"]} == {"coronal"}
+
+
+def test_another_axis_than_the_painted_one_is_refused(segment, ct, prompts, tmp_path, capsys):
+    refused(
+        segment,
+        capsys,
+        tmp_path,
+        "painted are axial slices (3, 7, 12)",
+        *(ct, "--prompts", prompts, "--axis", "coronal"),
+    )
+
+
 def test_overlap_writes_a_file_an_object(segment, ct, prompts, tmp_path):
     assert segment(ct, "--prompts", prompts, "-o", tmp_path / "out.nii.gz", "--overlap") == 0
     assert sorted(p.name for p in tmp_path.glob("out*")) == [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lib.configs.settings import Settings
+from lib.configs.options import Settings
 from lib.configs.tasks import TaskConfig
 from lib.errors import BadInput
 from lib.geometry import Axis

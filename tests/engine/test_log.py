@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.configs.settings import Settings
+from lib.configs.options import Settings
 from lib.engine.log import Key, Results, fingerprint
 from lib.engine.migrations import SCHEMA
 from lib.engine.recipe import Recipe

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from lib.configs.settings import Settings
+from lib.configs.options import Settings
 from lib.engine.recipe import Recipe
 from lib.errors import BadInput
 from lib.geometry import Axis, Grid

@@ -3,16 +3,15 @@
 import numpy as np
 import pytest
 
+from lib.configs.options import parse_prompt_slices
 from lib.errors import BadInput
 from lib.geometry import Axis, Grid
-from lib.prompts.labelmap import from_labelmap
+from lib.prompts.labelmap import changed_slices, from_labelmap
 from lib.prompts.types import Box, Points, PromptSet
 from lib.prompts.viewers import (
-    changed_slices,
     first_item,
     from_clicks,
     from_scribbles,
-    parse_prompt_slices,
     region_of_interest,
 )
 from tests.geometry.grids import affine_of
@@ -252,6 +251,6 @@ def test_changed_slices_along_each_dimension():
 
 
 def test_parse_prompt_slices():
-    assert parse_prompt_slices("77,3,40,3") == [3, 40, 77]
-    assert parse_prompt_slices(12) == [12]
+    assert parse_prompt_slices("77,3,40,3") == (3, 40, 77)
+    assert parse_prompt_slices(12) == (12,)
     assert parse_prompt_slices(" All ") == "all"

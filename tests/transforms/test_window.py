@@ -4,7 +4,8 @@ import torch
 from monai.data import MetaTensor
 
 from lib.errors import BadInput
-from lib.transforms.window import PRESETS, ScaleWindowd, Window, parse_window
+from lib.transforms.dictionary import ScaleWindowd
+from lib.transforms.window import PRESETS, Window, parse_window
 
 TEXTS = [*PRESETS, "300,700", "-600,1500.5", "0.125,1e-3", "clahe+lung", "clahe+mr", "clahe+12,34"]
 

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from lib.commands.options import with_options
+from lib.configs.options import ServerOptions, Settings, Where, read_options
 from lib.errors import BadInput
 from lib.files import DICOM_SEG, check_folder, check_output, write_json
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from lib.configs.settings import Settings
     from lib.dicom_seg.segments import Segment
     from lib.engine.pipeline import Write
     from lib.engine.report import Outcome
-    from lib.geometry import Grid
+    from lib.geometry import Axis, Grid
     from lib.prompts.types import PromptSet
 
 console = Console(stderr=True)
 
 
+@with_options(Where.COMMAND)
 def segment(
     output: Annotated[
         Path, typer.Option("-o", "--output", help=".nii.gz, .nii, .nrrd, or .dcm: DICOM SEG")
@@ -37,34 +40,6 @@ def segment(
         typer.Option(help="label map on the CT's grid: every non-empty slice is a mask prompt"),
     ] = None,
     points: Annotated[Path | None, typer.Option(help="JSON with points and boxes")] = None,
-    axis: Annotated[str, typer.Option(help="axial, coronal or sagittal")] = "axial",
-    propagation: Annotated[
-        str, typer.Option(help="single, forward-backward or three-axis")
-    ] = "single",
-    policy: Annotated[
-        str, typer.Option(help="baseline, sps, is, is+sps, sliced2, stride4, gate1, key=value,…")
-    ] = "is+sps",
-    window: Annotated[
-        str,
-        typer.Option(help="bone, soft-tissue, lung, brain, mr, none, clahe, clahe+bone or L,W"),
-    ] = "bone",
-    carry: Annotated[bool, typer.Option(help="backward pass sees the forward memories")] = False,
-    merge: Annotated[str, typer.Option(help="forward-backward: mean or distance")] = "mean",
-    end_of_object: Annotated[
-        int, typer.Option(help="empty slices after which a pass ends, 0 never")
-    ] = 3,
-    overlap: Annotated[
-        bool, typer.Option(help="objects may share voxels: one file each, OUT.object<N>.nii.gz")
-    ] = False,
-    labels: Annotated[
-        str | None,
-        typer.Option(help="DICOM SEG: names of the objects 1, 2, …, like femur_left,tibia_left"),
-    ] = None,
-    model: Annotated[
-        str, typer.Option(help="auto, builtin, tiny, small, base_plus, large")
-    ] = "auto",
-    checkpoint: Annotated[Path | None, typer.Option(help="your own checkpoint file")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     report: Annotated[Path | None, typer.Option(help="where to write the report (JSON)")] = None,
     replay_log: Annotated[
         Path | None,
@@ -74,40 +49,28 @@ def segment(
             help="reproduce a result of the server from its log; the log has prompts and options",
         ),
     ] = None,
+    **options: object,
 ) -> None:
     """Segment the marked objects of a CT through the whole volume."""
     _check_output(output, ct)
+    chosen = read_options(ServerOptions, options)
+    settings = Settings.parse(options)
     if replay_log is not None:
         if prompts is not None or points is not None:
             raise BadInput("the log has its prompts: leave --prompts and --points out")
-        return _replay(replay_log, ct, output, checkpoint, device, report)
+        return _replay(replay_log, ct, output, chosen, report)
     if ct is None:
         raise BadInput("no volume: name a NIfTI or NRRD file, or a folder with one DICOM series")
     if prompts is None and points is None:
         raise BadInput("no prompt: give --prompts LABELMAP or --points FILE.json")
 
-    from lib.configs.settings import Settings
-    from lib.configs.tasks import parse_labels
     from lib.dicom_seg.segments import named, of_slicer
 
-    settings = Settings.parse(
-        {
-            "axis": axis,
-            "propagation": propagation,
-            "policy": policy,
-            "window": window,
-            "carry": carry,
-            "merge": merge,
-            "end_of_object": end_of_object,
-            "overlap": overlap,
-        }
-    )
-
     names = {}
-    if labels is not None:
+    if options.get("labels"):
         if output.suffix.lower() != DICOM_SEG:
             raise BadInput("--labels names segments of a DICOM SEG: give -o OUT.dcm, too")
-        names = named({value: name for name, value in parse_labels(labels).items()})
+        names = named({value: name for name, value in chosen.labels.items()})
 
     # torch and the engine load here, after everything cheap has been checked
     from lib.lean import load_monai
@@ -120,20 +83,23 @@ def segment(
 
     clock = Clock()
     with clock("model"):
-        loaded = load_predictor(model, checkpoint, device)
+        loaded = load_predictor(chosen.model, chosen.checkpoint, chosen.device)
     _warn(loaded.warnings)
     pipeline = Pipeline(loaded)
     with clock("load"):
         case = pipeline.open(ct, settings)
         _warn(case.warnings)
-        marked = read_prompts(case.source_grid, settings, prompts, points)
+        marked, axis = read_prompts(case.source_grid, settings.axis, prompts, points)
     console.print(
-        f"segmenting {len(marked.object_ids)} object(s) from {len(marked.prompts)} prompts"
+        f"segmenting {len(marked.object_ids)} object(s) from {len(marked.prompts)} prompts "
+        f"along the {axis.value} axis"
     )
+    found = f"the axis is {axis.value}, on which the prompts lie"
+    decided = (found,) if settings.axis is None else ()
     outcome = _with_progress(
         lambda progress: pipeline.carry_out(
             case,
-            Recipe(marked, settings),
+            Recipe(marked, replace(settings, axis=axis), decided=decided),
             progress,
             clock=clock,
             write=_writer(marked.object_ids, ct, output, names or of_slicer(prompts)),
@@ -145,34 +111,42 @@ def segment(
 
 
 def read_prompts(
-    grid: Grid, settings: Settings, labelmap: Path | None, points: Path | None
-) -> PromptSet:
-    """Prompts of both files, moved to the CT's grid.
+    grid: Grid, asked: Axis | None, labelmap: Path | None, points: Path | None
+) -> tuple[PromptSet, Axis]:
+    """Prompts of both files, moved to the CT's grid, and the axis they lie on.
+
+    Args:
+        grid: of the CT.
+        asked: the axis to use; None: that of the painted slices, else of the points.
+        labelmap: file with painted slices.
+        points: file with points and boxes.
 
     Raises:
         BadInput: a file that cannot be used, or that lies on another grid.
     """
+    from lib.prompts.axis import painted_axis
     from lib.prompts.files import read_points
     from lib.prompts.labelmap import from_labelmap
     from lib.prompts.types import PromptSet
     from lib.transforms.load import load_labelmap
 
-    marked = []
+    marked, axis = [], asked
     if labelmap is not None:
         labels, its_grid = load_labelmap(labelmap)
+        axis = painted_axis(asked, labels > 0, its_grid)
         # a flip, permutation or crop of the CT's grid (Slicer's .seg.nrrd) moves over exactly
-        marked += from_labelmap(labels, its_grid, settings.axis).on(grid).prompts
+        marked += from_labelmap(labels, its_grid, axis).on(grid).prompts
     if points is not None:
         marked += read_points(points, grid).prompts
-    return PromptSet(grid, tuple(marked))
+    prompts = PromptSet(grid, tuple(marked))
+    return prompts, axis or prompts.prompts[0].axis
 
 
 def _replay(
     log: Path,
     ct: Path | None,
     output: Path,
-    checkpoint: Path | None,
-    device: str,
+    chosen: ServerOptions,
     report: Path | None,
 ) -> None:
     from lib.dicom_seg.segments import named
@@ -183,8 +157,8 @@ def _replay(
     _, outcome = replay(
         log,
         ct,
-        checkpoint,
-        device,
+        chosen.checkpoint,
+        chosen.device,
         _with_progress,
         lambda case, recipe: _writer(recipe.prompts.object_ids, case.path, output, names),
     )

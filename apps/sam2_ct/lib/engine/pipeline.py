@@ -19,7 +19,7 @@ import torch
 from monai.data import MetaTensor
 
 from lib.activelearning.next_slice import confidence, next_slices
-from lib.configs.settings import Settings
+from lib.configs.options import Settings
 from lib.engine.clock import Clock
 from lib.engine.parts import (
     Part,

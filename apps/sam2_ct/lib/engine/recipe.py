@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.configs.settings import Settings
+from lib.configs.options import Settings
 from lib.errors import BadInput
 from lib.geometry import Axis, Bounds
 from lib.prompts.record import Record, from_record, pack, to_record, unpack

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.activelearning.next_slice import NextSlice
-from lib.configs.settings import Settings
+from lib.configs.options import Settings
 from lib.geometry import Grid
 from lib.propagation.records import AbsentRange, ObjectEnds, SliceRecord
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from lib.configs.settings import Settings
+from lib.configs.options import Settings, Where, options_of
 from lib.errors import BadInput
+from lib.geometry import Axis
 from lib.prompts.simulated import positions
 from lib.propagation.policy import describe, parse_policy
 from lib.propagation.settings import Propagation
@@ -34,7 +35,7 @@ class Method(str, Enum):
 
 # The paper's base (III-A). It cuts the volume to the object, so there is no end to look for, and
 # stock SAM 2 never stops: `end_of_object` is off here, unlike in a served request.
-BASE = Settings(policy=parse_policy("baseline"), end_of_object=0)
+BASE = Settings(policy=parse_policy("baseline"), axis=Axis.AXIAL, end_of_object=0)
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Configuration:
             BadInput: an unknown option or value.
         """
         known = {"method", "prompts", "annotation", "model", "rounds", "correction"}
-        served = set(base.describe())
+        served = {o.name for o in options_of(Settings, where=Where.YAML)}
         unknown = sorted(set(options) - known - served)
         if unknown:
             raise BadInput(
@@ -91,6 +92,8 @@ class Configuration:
                 f"{', '.join(sorted(known | served))}"
             )
         settings = Settings.parse({k: v for k, v in options.items() if k in served}, base)
+        # a simulated annotator paints axial slices unless an axis is named
+        settings = replace(settings, axis=settings.axis or Axis.AXIAL)
         try:
             method = Method(str(options.get("method", "sam2")))
             rounds = int(str(options.get("rounds", 0)))

@@ -1,6 +1,6 @@
 """From a sample to what a method sees: the crop around the object, and the marked slices.
 
-Paper II-C and SPEC: the in-plane box of the ground truth plus the margin of a served request, as
+Paper II-C: the in-plane box of the ground truth plus the margin of a served request, as
 the paper's "rough localisation"; along the axis from the first to the last slice of the object.
 The crop is the same for every configuration, so that a slice is encoded once for all.
 """

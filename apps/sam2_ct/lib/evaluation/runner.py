@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lib.configs.settings import Settings
+from lib.configs.options import Settings
 from lib.errors import Unavailable
 from lib.evaluation import cluster
 from lib.evaluation import split as splits

@@ -5,14 +5,14 @@ from __future__ import annotations
 import tempfile
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from lib.configs.settings import Settings
-from lib.configs.tasks import TaskConfig
+from lib.configs.options import Settings, Where, options_of
+from lib.configs.tasks import TaskConfig, prompt_options
 from lib.engine.clock import Clock
 from lib.engine.jobs import JobBoard
 from lib.engine.log import Key, Results
@@ -21,7 +21,6 @@ from lib.engine.pipeline import Case
 from lib.engine.recipe import Recipe
 from lib.engine.report import to_json
 from lib.errors import BadInput
-from lib.geometry import Axis
 from lib.prompts.viewers import first_item
 from lib.transforms.save import save_labelmap
 
@@ -60,11 +59,11 @@ class PromptTask(InferTask):
     kind: InferType
     dimensions = 3
     about: str
-    extra_options: Mapping[str, object] = {}
+    extra_options: tuple[str, ...] = ()
     hidden_options: frozenset[str] = frozenset()
 
     def __init__(self, services: Services) -> None:
-        options = services.config.viewer_options() | dict(self.extra_options)
+        options = services.config.viewer_options() | prompt_options(*self.extra_options)
         super().__init__(
             type=self.kind,
             labels=dict(services.config.labels),
@@ -108,29 +107,14 @@ class PromptTask(InferTask):
         }
 
     def settings(self, request: Request) -> Settings:
-        """Options of the request over the server's defaults; `axis: auto` is left for `read`.
+        """Options of the request over the server's defaults; an `auto` axis is left for `read`.
 
         Raises:
             BadInput: an option that is not understood.
         """
-        options = {k: first_item(v) for k, v in request.items() if k not in ("label_info", "roi")}
-        if self.axis(request) is None:
-            options.pop("axis", None)
-        options.pop("overlap", None)  # one label map goes back: objects cannot share voxels
-        hidden = self.hidden_options - {"axis", "model"}
-        return Settings.parse(
-            {k: v for k, v in options.items() if k not in hidden},
-            replace(self.services.config.settings, overlap=False),
-        )
-
-    def axis(self, request: Request) -> Axis | None:
-        """The axis asked for, or None for `auto`.
-
-        Raises:
-            BadInput: no such axis.
-        """
-        asked = _text(request.get("axis")) or self.services.config.axis
-        return None if asked.strip().lower() == "auto" else Axis.parse(asked)
+        offered = {o.name for o in options_of(Settings, where=Where.REQUEST)} - self.hidden_options
+        said = {name: first_item(request.get(name)) for name in offered}
+        return Settings.parse(said, self.services.config.settings)
 
     def key(self, request: Request, label: str) -> Key:
         """Where results of this request are filed."""

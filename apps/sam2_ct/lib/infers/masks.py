@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
-from lib.configs.settings import Settings
+from lib.configs.options import Settings
 from lib.engine.pipeline import Case
 from lib.engine.recipe import Recipe
 from lib.errors import BadInput
 from lib.geometry import Axis, Grid
 from lib.infers.base import Order, PromptTask, Request
+from lib.prompts.axis import narrowest, painted_axis
 from lib.prompts.types import PromptSet
-from lib.prompts.viewers import filled_slices, first_item, from_scribbles, selected_value
+from lib.prompts.viewers import first_item, from_scribbles, selected_value
 from lib.prompts.wiped import Wiped
 from lib.transforms.load import load_labelmap, read_grid
 
@@ -44,7 +45,7 @@ class MaskTask(PromptTask):
     name = "sam2_ct_masks"
     kind = InferType.SCRIBBLES
     about = "SAM 2 on CT: paint a segment on a few slices, then Update"
-    extra_options = {"prompt_slices": "auto"}  # noqa: RUF012
+    extra_options = ("prompt_slices",)
 
     def read(self, request: Request, case: Case, settings: Settings) -> Order:
         """See `PromptTask.read`."""
@@ -53,7 +54,7 @@ class MaskTask(PromptTask):
         name = str(first_item(request.get("selected_label_name")))
         before = self._before(request, name, value, labels.shape)
         painted = labels == value
-        axis = self.axis(request) or stacked_along(painted, before, grid)
+        axis = stacked_along(settings.axis, painted, before, grid)
         marked = from_scribbles(
             request,
             labels,
@@ -105,17 +106,17 @@ class MaskTask(PromptTask):
         return Before(labels > 0, recipe.prompts.renamed({1: value}), recipe.wiped)
 
 
-def stacked_along(painted: np.ndarray, before: Before | None, grid: Grid) -> Axis:
-    """The axis whose slices the annotator painted: a few in an empty segment, or on a result."""
+def stacked_along(
+    asked: Axis | None, painted: np.ndarray, before: Before | None, grid: Grid
+) -> Axis:
+    """The axis whose slices the annotator painted: a few in an empty segment, or on a result.
+
+    Raises:
+        BadInput: another axis was asked for.
+    """
     if before is None:
-        return narrowest(grid, painted)
+        return painted_axis(asked, painted, grid)
     changed = painted != before.labels
-    if not changed.any():
-        return before.prompts.prompts[0].axis
+    if asked is not None or not changed.any():
+        return asked or before.prompts.prompts[0].axis
     return narrowest(grid, painted, changed)
-
-
-def narrowest(grid: Grid, *marked: np.ndarray) -> Axis:
-    """The axis along which one of some masks marks the fewest slices; if even, the file's third."""
-    counts = {dim: min(len(filled_slices(m, dim)) for m in marked) for dim in (2, 1, 0)}
-    return grid.axis_of(min(counts, key=counts.get))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
-from lib.configs.settings import Settings
+from lib.configs.options import Settings
 from lib.engine.pipeline import Case
 from lib.engine.recipe import Recipe
 from lib.infers.base import Order, PromptTask, Request
@@ -19,12 +19,12 @@ class PointTask(PromptTask):
     name = "sam2_ct_points"
     kind = InferType.DEEPGROW
     about = "SAM 2 on CT: click on a bone, it is followed through the volume"
-    extra_options = {"object": ""}  # noqa: RUF012
+    extra_options = ("object",)
     each_slice_alone = False
 
     def read(self, request: Request, case: Case, settings: Settings) -> Order:
         """See `PromptTask.read`."""
-        axis = self.axis(request) or case.source_grid.axis_of(2)
+        axis = settings.axis or case.source_grid.axis_of(2)
         marked = from_clicks(request, case.source_grid, axis=axis)
         name = self.object_name(request)
         recipe = Recipe(

@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
-from lib.configs.settings import Settings
+from lib.configs.options import Settings, parse_prompt_slices
 from lib.engine.log import Entry, Key
 from lib.engine.pipeline import Case
 from lib.engine.recipe import Recipe
 from lib.errors import BadInput
 from lib.geometry import Axis
 from lib.infers.base import Order, PromptTask, Request, Services
-from lib.infers.masks import narrowest
 from lib.infers.points import SliceTask
+from lib.prompts.axis import painted_axis
 from lib.prompts.labelmap import from_labelmap
 from lib.prompts.types import Mask, PromptSet
-from lib.prompts.viewers import first_item, parse_prompt_slices
+from lib.prompts.viewers import first_item
 from lib.transforms.load import load_labelmap, read_grid
 
 Submitted = Callable[[str], tuple[Path, dict[str, int]] | None]
@@ -34,11 +34,7 @@ class PropagateTask(PromptTask):
     name = "sam2_ct_propagate"
     kind = InferType.SEGMENTATION
     about = "SAM 2 on CT: carries accepted slices, or a submitted label, through the volume"
-    extra_options = {  # noqa: RUF012
-        "prompt_slices": "all",
-        "source": ["auto", "accepted", "submitted"],
-        "object": "",
-    }
+    extra_options = ("prompt_slices", "source", "object")
 
     def __init__(self, services: Services, submitted: Submitted) -> None:
         super().__init__(services)
@@ -59,9 +55,10 @@ class PropagateTask(PromptTask):
                 "or submit a label with a few painted slices"
             )
         labels, names, axis = painted
-        axis = self.axis(request) or axis or narrowest(case.source_grid, labels > 0)
-        choice = parse_prompt_slices(first_item(request.get("prompt_slices")))
-        slices = choice if isinstance(choice, list) else None
+        if settings.axis is not None or axis is None:
+            axis = painted_axis(settings.axis, labels > 0, case.source_grid)
+        choice = parse_prompt_slices(first_item(request.get("prompt_slices")) or "auto")
+        slices = None if isinstance(choice, str) else choice
         prompts = from_labelmap(labels, case.source_grid, axis, slices)
         found = prompts.object_ids
         label_names = {name: value for name, value in names.items() if value in found}

@@ -40,7 +40,7 @@ def from_labelmap(
         if blank:
             raise BadInput(
                 f"nothing is painted on {axis.value} slice {', '.join(map(str, sorted(blank)))}: "
-                f"painted are {_ranges({m.index for m in masks})}"
+                f"painted are {ranges({m.index for m in masks})}"
             )
         masks = [m for m in masks if m.index in wanted]
     absent = set(object_ids or ()) - {m.object_id for m in masks}
@@ -68,7 +68,18 @@ def painted(
             yield Mask(axis, box[dim].start + int(offset), number, mask)
 
 
-def _ranges(numbers: Iterable[int]) -> str:
+def filled_slices(mask: np.ndarray, dim: int) -> set[int]:
+    """Slices along `dim` on which an (X, Y, Z) mask is not empty."""
+    others = tuple(d for d in range(3) if d != dim)
+    return set(np.flatnonzero(mask.any(others)).tolist())
+
+
+def changed_slices(current: np.ndarray, previous: np.ndarray, dim: int) -> set[int]:
+    """Slices along `dim` on which two (X, Y, Z) masks differ."""
+    return filled_slices(current != (previous != 0), dim)
+
+
+def ranges(numbers: Iterable[int]) -> str:
     """`3, 7-9` for {3, 7, 8, 9}."""
     ordered = np.array(sorted(numbers))
     runs = np.split(ordered, np.flatnonzero(np.diff(ordered) > 1) + 1)

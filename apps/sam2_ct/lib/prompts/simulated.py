@@ -1,4 +1,4 @@
-"""A simulated annotator: prompts taken from a ground-truth mask (SPEC, Prompts)."""
+"""A simulated annotator: prompts taken from a ground-truth mask."""
 
 from __future__ import annotations
 

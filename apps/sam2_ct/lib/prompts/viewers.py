@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lib.configs.options import parse_prompt_slices
 from lib.errors import BadInput
 from lib.geometry import Axis, Bounds, Grid
 from lib.prompts.files import corners, group_points, voxels
-from lib.prompts.labelmap import painted
+from lib.prompts.labelmap import changed_slices, filled_slices, painted
 from lib.prompts.types import Box, Prompt, PromptSet, in_plane_dims
 
 Request = Mapping[str, object]
@@ -160,7 +161,7 @@ def from_scribbles(
         differs = changed_slices(labels == value, previous, dim)
         tracked = filled_slices(previous, dim) - given
     untouched = tracked - differs  # without any, this is not that result any more
-    choice = parse_prompt_slices(first_item(request.get("prompt_slices")))
+    choice = parse_prompt_slices(first_item(request.get("prompt_slices")) or "auto")
     if choice == "auto":
         choice = "all" if previous is None or (tracked and not untouched) else "changed"
     empty: Set[int] = frozenset()
@@ -183,34 +184,6 @@ def from_scribbles(
     return Marked(
         PromptSet(grid, tuple(prompts)), region_of_interest(request, grid), frozenset(empty)
     )
-
-
-def changed_slices(current: np.ndarray, previous: np.ndarray, dim: int) -> set[int]:
-    """Slices along `dim` on which two (X, Y, Z) masks differ."""
-    return filled_slices(current != (previous != 0), dim)
-
-
-def filled_slices(mask: np.ndarray, dim: int) -> set[int]:
-    """Slices along `dim` on which an (X, Y, Z) mask is not empty."""
-    others = tuple(d for d in range(3) if d != dim)
-    return set(np.flatnonzero(mask.any(others)).tolist())
-
-
-def parse_prompt_slices(value: object) -> str | list[int]:
-    """`auto` (also when empty), `changed`, `all`, or a list of slice numbers, ascending.
-
-    Raises:
-        BadInput: none of these.
-    """
-    text = str(value if value is not None else "").strip().lower() or "auto"
-    if text in ("auto", "changed", "all"):
-        return text
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and len(part) < 10 for part in parts):
-        raise BadInput(
-            f"unknown prompt_slices {value!r}: use auto, changed, all or numbers like 3,40,77"
-        )
-    return sorted({int(part) for part in parts})
 
 
 def _whole(value: object, what: str) -> int:

@@ -21,6 +21,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from monailabel.interfaces.app import MONAILabelApp
 from requests_toolbelt import MultipartEncoder
 
+from lib.configs.options import Where, options_of
 from lib.engine.jobs import Job, JobBoard
 from lib.files import discard
 from lib.serving import said
@@ -34,10 +35,10 @@ from lib.serving.uploads import keep
 logger = logging.getLogger(__name__)
 
 #: What a request may say; anything else of its params is dropped. `image`, `label_file` and the
-#: like come from the server alone.
+#: like come from the server alone, and `model` is a checkpoint here, a task upstream.
 _PARAMS = {
-    *("policy", "propagation", "window", "axis", "carry", "merge", "end_of_object"),
-    *("prompt_slices", "source", "object", "label", "label_info", "selected_label_name"),
+    *(o.name for o in options_of(where=Where.REQUEST) if o.name != "model"),
+    *("label", "label_info", "selected_label_name"),
     *("foreground", "background", "roi", "slice", "reset_state"),
     *("client_id", "job", "save_label"),
     *("result_extension", "result_dtype", "result_compress", "restore_label_idx"),

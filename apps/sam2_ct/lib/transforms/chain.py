@@ -10,8 +10,9 @@ from monai.transforms import Orientationd, Transform
 
 from lib.geometry import Axis, Grid
 from lib.transforms.crop import CropToPromptsd
+from lib.transforms.dictionary import ScaleWindowd
 from lib.transforms.load import LoadVolumed, grid_of
-from lib.transforms.window import PRESETS, ScaleWindowd, Window
+from lib.transforms.window import PRESETS, Window
 
 
 def pre_transforms(

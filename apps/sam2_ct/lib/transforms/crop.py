@@ -1,4 +1,4 @@
-"""Cutting the volume down to what was marked (SPEC, Preprocessing: Crop)."""
+"""Cutting the volume down to what was marked."""
 
 from __future__ import annotations
 

@@ -1,16 +1,13 @@
-"""Grey values to [0, 1]: level and width, percentiles, and CLAHE (SPEC, Preprocessing)."""
+"""Grey values to [0, 1]: level and width, percentiles, and CLAHE.
+
+Arrays alone; `lib.transforms.dictionary` has the MONAI transform.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from monai.config import KeysCollection
-from monai.data import MetaTensor
-from monai.transforms import MapTransform
-from skimage.exposure import equalize_adapthist
 
 from lib.errors import BadInput
 
@@ -71,6 +68,9 @@ class Window:
         scaled /= np.float32(high - low)
         np.clip(scaled, 0, 1, out=scaled)
         if self.clahe:
+            # costs half a second, and parsing a window needs none of it
+            from skimage.exposure import equalize_adapthist
+
             for plane in np.moveaxis(scaled, axis_dim, 0):
                 if plane.max() > plane.min():
                     plane[...] = equalize_adapthist(
@@ -90,7 +90,7 @@ class Window:
         return f"{self.level:.10g},{self.width:.10g}"
 
 
-# SPEC: the paper gives no figures for its bone window; these are MedSAM's
+# the paper gives no figures for its bone window; these are MedSAM's
 PRESETS = {
     "bone": Window(400, 1800),
     "soft-tissue": Window(40, 400),
@@ -124,31 +124,3 @@ def parse_window(text: str) -> Window:
     if not (np.isfinite(level) and np.isfinite(width) and width > 0):
         raise BadInput(f"window {text!r}: the width must be positive")
     return Window(level, width)
-
-
-class ScaleWindowd(MapTransform):
-    """`Window.apply` for (1, X, Y, Z) images in dictionaries.
-
-    Adds to `warnings` when a window in HU meets a volume that has no negative value.
-    """
-
-    def __init__(self, keys: KeysCollection, window: Window) -> None:
-        super().__init__(keys)
-        self.window = window
-
-    def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
-        out = dict(data)
-        out["warnings"] = list(out.get("warnings", ()))
-        for key in self.key_iterator(out):
-            image: MetaTensor = out[key]
-            volume = image[0].numpy()
-            if self.window.is_ct and volume.min() >= 0:
-                out["warnings"].append(
-                    "the volume has no negative values, so it is probably not CT in Hounsfield "
-                    f"units and the window {self.window.describe()} may not fit it: try mr or none"
-                )
-            scaled = torch.from_numpy(self.window.apply(volume)[None])
-            out[key] = MetaTensor(
-                scaled, meta=image.meta, applied_operations=image.applied_operations
-            )
-        return out

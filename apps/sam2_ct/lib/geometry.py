@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import nibabel as nib
@@ -103,6 +104,12 @@ class VoxelMap:
     def dim(self, dim: int) -> int:
         """The dimension that `dim` becomes."""
         return int(np.flatnonzero(self.matrix[:3, dim])[0])
+
+    def slices(self, indices: Sequence[int], dim: int) -> list[int]:
+        """Move slice indices along `dim`; they may come to lie outside the other grid."""
+        ijk = np.zeros((len(indices), 3))
+        ijk[:, dim] = indices
+        return np.rint(self.points(ijk)[:, self.dim(dim)]).astype(int).tolist()
 
     def array(self, values: np.ndarray, shape: tuple[int, int, int], fill: float = 0) -> np.ndarray:
         """Carry a 3-D array over: permute, flip, then crop or pad with `fill` to `shape`."""

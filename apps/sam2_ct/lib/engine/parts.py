@@ -10,7 +10,7 @@ import numpy as np
 from lib.engine.report import CropReport, ObjectReport
 from lib.geometry import Axis, Grid
 from lib.propagation.fusion import separate
-from lib.propagation.records import Propagated
+from lib.propagation.records import ObjectEnds, Propagated, Rule
 from lib.transforms.chain import to_file_grid
 
 
@@ -59,12 +59,16 @@ def in_file(part: Part, source: Grid) -> Propagated:
     ends = []
     for end in found.ends:
         sides = [
-            (index(end.axis, end.first), end.first_rule),
-            (index(end.axis, end.last), end.last_rule),
+            (index(end.axis, end.first), end.first_rule, end.first_why),
+            (index(end.axis, end.last), end.last_rule, end.last_why),
         ]
-        (first, first_rule), (last, last_rule) = sorted(sides, key=lambda side: side[0])
+        (first, first_rule, first_why), (last, last_rule, last_why) = sorted(
+            sides, key=lambda side: side[0]
+        )
         ends.append(
-            replace(end, first=first, last=last, first_rule=first_rule, last_rule=last_rule)
+            ObjectEnds(
+                end.object_id, end.axis, first, last, first_rule, last_rule, first_why, last_why
+            )
         )
     absent = []
     for gap in found.absent:
@@ -124,6 +128,34 @@ def leave_out(
             )
         )
     return tuple(reports)
+
+
+_DECIDED = {Rule.AUTO_STOPPED, Rule.AUTO_WENT_ON, Rule.OPEN}
+"""Rules under which the engine, not the user, found the end."""
+
+
+def end_sentences(ends: Sequence[ObjectEnds], ids: Sequence[int]) -> list[str]:
+    """Where objects end that were followed beyond their marked slices, a sentence for each.
+
+    Args:
+        ends: slices counted as in the file.
+        ids: of the objects; a single one needs no number.
+    """
+    sentences = []
+    for end in ends:
+        decided = {end.first_rule, end.last_rule} & {
+            Rule.AUTO_STOPPED,
+            Rule.AUTO_WENT_ON,
+            Rule.OPEN,
+        }
+        if not decided:
+            continue
+        who = "the object" if len(ids) == 1 else f"object {end.object_id}"
+        sentences.append(
+            f"{who} ends at {end.axis.value} slices {end.first} ({end.first_why}) and "
+            f"{end.last} ({end.last_why})"
+        )
+    return sentences
 
 
 def left_out_sentences(objects: Sequence[ObjectReport]) -> list[str]:

@@ -24,6 +24,7 @@ from lib.engine.clock import Clock
 from lib.engine.parts import (
     Part,
     crop_report,
+    end_sentences,
     in_file,
     label_map,
     leave_out,
@@ -42,12 +43,14 @@ from lib.engine.report import (
 from lib.errors import BadInput
 from lib.geometry import Bounds, Grid
 from lib.models.build import LoadedModel
-from lib.prompts.types import PromptSet
-from lib.prompts.wiped import as_voxels
+from lib.prompts.types import Points, PromptSet
+from lib.prompts.wiped import Wiped, as_voxels
 from lib.propagation.features import FeatureBank
 from lib.propagation.inferer import Progress, PseudoVideoInferer
+from lib.propagation.looking import look_closer
 from lib.propagation.settings import Propagation
 from lib.transforms.chain import pre_transforms
+from lib.transforms.load import grid_of
 from lib.transforms.window import Window
 
 # On a GPU the encoder is faster in batches; on a CPU a batch gains nothing and would make the
@@ -166,7 +169,7 @@ class Pipeline:
         parts: list[Part] = []
         for number, piece in enumerate(pieces):
             watch = progress and _in_turn(progress, number, len(pieces))
-            parts.append(self._run(case, piece, excluded, watch, clock))
+            parts.append(self._run(case, piece, excluded, recipe.wiped, watch, clock))
         with clock("restore"):
             labels = label_map(parts, source, recipe.settings.overlap)
             beyond = {i: sum(p.found.beyond.get(i, 0) for p in parts) for i in ids}
@@ -184,26 +187,44 @@ class Pipeline:
         case: Case,
         piece: _Piece,
         excluded: Sequence[np.ndarray],
+        wiped: Sequence[Wiped],
         progress: Progress | None,
         clock: Clock,
     ) -> Part:
         """One run of the network, on the crop that a piece needs."""
         settings = piece.settings.engine()
+        source = case.source_grid
+        marked = self._looked_at(case, piece.prompts, clock)
         with clock("prepare"):
             *_, crop = pre_transforms(window=case.window, axes=settings.axes)
-            data = crop({"image": case.image, "prompts": piece.prompts, "roi": piece.roi})
+            data = crop({"image": case.image, "prompts": marked, "roi": piece.roi})
             prompts: PromptSet = data["prompts"]
-            whole = case.source_grid.map_to(prompts.grid)
+            whole = source.map_to(prompts.grid)
             foreign = [whole.array(e, prompts.grid.shape) for e in excluded]
+            extent = settings.extent.on(settings.axis, source, prompts.grid)
         with self._lock, clock("propagate"):
             found = self.inferer(
                 data["image"][0].numpy(),
                 prompts,
-                settings,
+                replace(settings, extent=extent),
                 progress,
                 np.logical_or.reduce(foreign) if foreign else None,
+                [w.on(source, prompts.grid) for w in wiped],
             )
         return Part(prompts.grid, found)
+
+    def _looked_at(self, case: Case, prompts: PromptSet, clock: Clock) -> PromptSet:
+        """The prompts, with masks in place of clicks where these alone say too little."""
+        if not any(isinstance(p, Points) for p in prompts.prompts):
+            return prompts
+        with self._lock, clock("look"):
+            seen = look_closer(
+                self.model.predictor,
+                self.model.sha256,
+                case.image[0].numpy(),
+                prompts.on(grid_of(case.image)),
+            )
+        return seen.on(prompts.grid)
 
     def _report(
         self,
@@ -218,6 +239,7 @@ class Pipeline:
         source, model = case.source_grid, self.model
         told = [in_file(part, source) for part in parts]
         slices = tuple(r for t in told for r in t.slices)
+        ends = tuple(e for t in told for e in t.ends)
         return Report(
             volume=VolumeReport(
                 case.path, source.shape, tuple(round(s, 4) for s in source.spacing)
@@ -229,7 +251,7 @@ class Pipeline:
             ),
             objects=objects,
             slices=slices,
-            ends=tuple(e for t in told for e in t.ends),
+            ends=ends,
             absent=tuple(a for t in told for a in t.absent),
             encoded_slices=sum(t.encoded for t in told),
             confidence=confidence(slices),
@@ -237,6 +259,7 @@ class Pipeline:
             decided=(
                 *recipe.decided,
                 *dict.fromkeys(d for t in told for d in t.decided),
+                *end_sentences(ends, recipe.prompts.object_ids),
                 *left_out_sentences(objects),
             ),
             warnings=(*model.warnings, *case.warnings),

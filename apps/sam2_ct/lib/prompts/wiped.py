@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,6 +17,17 @@ class Wiped:
     object_id: int
     axis: Axis
     slices: frozenset[int]
+
+    def on(self, source: Grid, target: Grid) -> Wiped:
+        """The same slices counted on another orientation or crop; those outside it are left out.
+
+        Args:
+            source: the grid they are counted on now.
+            target: the other.
+        """
+        moved = source.map_to(target).slices(sorted(self.slices), source.dim_of(self.axis))
+        length = target.shape[target.dim_of(self.axis)]
+        return replace(self, slices=frozenset(t for t in moved if 0 <= t < length))
 
 
 def as_voxels(wiped: Iterable[Wiped], grid: Grid) -> np.ndarray:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from lib.choice import Choice
 from lib.errors import BadInput
+from lib.geometry import Axis, Grid
 
 if TYPE_CHECKING:
     from typing import Self  # Python 3.11
@@ -74,6 +75,31 @@ class Extent:
         if words in RULES:
             return cls(ExtentRule(words))
         raise BadInput(f"unknown extent {text!r}: use {', '.join(RULES)}, or slices such as 10-40")
+
+    def on(self, axis: Axis, source: Grid, target: Grid) -> Extent:
+        """The same choice where slices of `axis` are counted on another orientation or crop.
+
+        Args:
+            axis: a range counts slices of it.
+            source: the grid they are counted on now.
+            target: the other; a range is cut off at its edges.
+
+        Raises:
+            BadInput: the range lies outside of `source`, or of `target`.
+        """
+        if self.first is None or self.last is None:
+            return self
+        count = source.shape[source.dim_of(axis)]
+        if self.last >= count:
+            raise BadInput(
+                f"extent {self.describe()} leaves the volume: it has {axis.value} slices "
+                f"0 to {count - 1}"
+            )
+        moved = sorted(source.map_to(target).slices((self.first, self.last), source.dim_of(axis)))
+        first, last = max(moved[0], 0), min(moved[1], target.shape[target.dim_of(axis)] - 1)
+        if first > last:
+            raise BadInput(f"extent {self.describe()} lies outside of what was marked: widen it")
+        return replace(self, first=first, last=last)
 
     def describe(self) -> str:
         """The text that `parse` turns back into this value."""

@@ -271,7 +271,9 @@ class _Run:
             store=inferer.store,
         )
         wiped = {w.object_id: w.slices for w in self.wiped if w.axis is axis}
-        extents = seeded or dict.fromkeys(objects, settings.extent)
+        # a range counts slices of the axis of the settings
+        ranged = settings.extent.rule is ExtentRule.RANGE and axis is not settings.axis
+        extents = seeded or dict.fromkeys(objects, Extent() if ranged else settings.extent)
         # of three axes, all slices were counted before the first began
         budget = len(video) if settings.propagation is Propagation.THREE_AXIS else 0
         found = run(objects, extents, wiped, budget)

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from lib.places import APP
@@ -45,3 +47,25 @@ except ImportError as error:
     print(error, sys.modules["mlflow"] is fake, "itk" in sys.modules)
 """)
     assert said == "monai is broken True False"
+
+
+def test_a_small_segmentation_loads_none_of_them(tmp_path):
+    rng = np.random.default_rng(3)
+    ct = rng.normal(40, 20, (32, 28, 8))
+    ct[10:20, 10:20, 1:7] += 700
+    labels = np.zeros(ct.shape, np.uint8)
+    labels[12:18, 12:18, 3] = 1
+    for array, name in ((ct.astype(np.int16), "ct"), (labels, "painted")):
+        nib.save(nib.Nifti1Image(array, np.diag([1.5, 1.5, 3.0, 1.0])), tmp_path / f"{name}.nii.gz")
+    said = python(f"""
+from lib.commands import execute
+from lib.commands.main import app
+folder = {str(tmp_path)!r}
+code = execute(app, ["segment", f"{{folder}}/ct.nii.gz", "--prompts", f"{{folder}}/painted.nii.gz",
+                     "--model", "builtin", "-o", f"{{folder}}/out.nii.gz"])
+loaded = {{name.partition(".")[0] for name in sys.modules}}
+unneeded = {{"mlflow", "transformers", "matplotlib", "itk", "fastapi", "monailabel", "highdicom"}}
+print(code, *sorted(loaded & unneeded))
+""")
+    assert said == "0"
+    assert (tmp_path / "out.nii.gz").exists()

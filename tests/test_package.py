@@ -18,6 +18,7 @@ else:
 
 ROOT = APP.parents[1]
 HEAVY = {"torch", "monai", "monailabel", "sam2", "scipy", "skimage", "pandas", "matplotlib", "itk"}
+HEAVY |= {"fastapi", "highdicom", "transformers", "mlflow"}
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +88,14 @@ def test_app_prints_a_folder_the_server_can_be_started_with(tmp_path):
 ANSWERED_AT_ONCE = [
     (["--version"], 0),
     (["--help"], 0),
-    *[([word, "--help"], 0) for word in ("segment", "demo", "serve", "serve-dicom", "evaluate")],
+    *[
+        ([word, "--help"], 0)
+        for word in ("segment", "demo", "serve", "serve-dicom", "evaluate", "users")
+    ],
     (["segment", "--colour", "red"], 2),
+    (["segment", "ct.nii.gz", "-o", "o.nii.gz", "--policy", "magic"], 2),
+    (["segment", "ct.nii.gz", "-o", "o.nii.gz", "--axis", "coronal"], 2),
+    (["evaluate", "run", "--dataset", "nowhere"], 2),
     (["segment", "ct.nii.gz", "-o", "nowhere/out.nii.gz", "--prompts", "p.nii.gz"], 2),
 ]
 

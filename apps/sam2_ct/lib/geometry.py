@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import nibabel as nib
 import numpy as np
 
 from lib.choice import Choice
@@ -56,11 +55,11 @@ class Grid:
 
     def dim_of(self, axis: Axis) -> int:
         """Array dimension that runs most nearly along `axis`."""
-        return int(np.flatnonzero(nib.io_orientation(self.affine)[:, 0] == axis.dim)[0])
+        return int(np.flatnonzero(_orientation(self.affine)[:, 0] == axis.dim)[0])
 
     def axis_of(self, dim: int) -> Axis:
         """Inverse of `dim_of`."""
-        world = int(nib.io_orientation(self.affine)[dim, 0])
+        world = int(_orientation(self.affine)[dim, 0])
         return next(a for a in Axis if a.dim == world)
 
     def same_as(self, other: Grid) -> bool:
@@ -130,3 +129,10 @@ class VoxelMap:
             src = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, start, strict=True))
             out[into] = moved[src]
         return out
+
+
+def _orientation(affine: np.ndarray) -> np.ndarray:
+    """`nibabel.io_orientation`: for each array dimension, the world's nearest and the direction."""
+    import nibabel as nib  # costs more than all that a command's options need
+
+    return nib.io_orientation(affine)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lib.errors import BadInput
+from lib.lean import load_monai
 
 
 def demo(
@@ -22,8 +23,6 @@ def demo(
     """Segment the sample CT (or yours) through the real server: mask, picture, report."""
     if (ct is None) != (prompts is None):
         raise BadInput("give both --ct and --prompts, or neither for the sample CT")
-
-    from lib.lean import load_monai
 
     load_monai()
     from lib.demo.run import run_demo

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from lib.errors import BadInput, Cancelled
+from lib.lean import load_monai
 
 # \b keeps click from joining the lines of the examples
 _HELP = """The paper's tables from a dataset: tables and figures, measured beside published.
@@ -42,6 +43,7 @@ def split_command(
     ] = None,
 ) -> None:
     """Draw a balanced selection of samples once, with a checksum of each mask."""
+    load_monai()
     from lib.evaluation import dataset
     from lib.evaluation import split as splits
 
@@ -89,6 +91,7 @@ def run_command(
         raise BadInput(
             "nothing to measure: give --table 1|5|6|7|interactive|challenge|all or --config"
         )
+    load_monai()
     from lib.evaluation import split as splits
 
     drawn = splits.read(split_file)
@@ -154,6 +157,7 @@ def report_command(
     ] = None,
 ) -> None:
     """Tables (Markdown, CSV) and figures (PNG), measured beside the paper."""
+    load_monai()
     from lib.evaluation import dataset
 
     excluded = dataset.read_exclusions(exclude) if exclude else None

@@ -14,6 +14,7 @@ from lib.commands.options import with_options
 from lib.configs.options import ServerOptions, Settings, Where, read_options
 from lib.errors import BadInput
 from lib.files import DICOM_SEG, check_folder, check_output, write_json
+from lib.lean import load_monai
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,8 +74,6 @@ def segment(
         names = named({value: name for name, value in chosen.labels.items()})
 
     # torch and the engine load here, after everything cheap has been checked
-    from lib.lean import load_monai
-
     load_monai("itk")
     from lib.engine.clock import Clock
     from lib.engine.pipeline import Pipeline
@@ -149,6 +148,7 @@ def _replay(
     chosen: ServerOptions,
     report: Path | None,
 ) -> None:
+    load_monai("itk")
     from lib.dicom_seg.segments import named
     from lib.engine.log import read_log
     from lib.engine.replay import replay

@@ -390,9 +390,10 @@ class ServerOptions:
     )
     expose: tuple[str, ...] = _declare(
         (),
-        f"routes of MONAI Label to serve besides those of the viewers: {','.join(EXPOSABLE)}",
+        "groups of MONAI Label's routes to serve besides those of the viewers, comma-separated",
         read=_groups,
         write=",".join,
+        choices=EXPOSABLE,
         where=Where.SERVER,
     )
     home: Path | None = _declare(

@@ -292,6 +292,30 @@ def test_behind_tls_the_cookie_is_secure(server, anna):
     assert "Secure" in behind.log_in(anna).headers["Set-Cookie"]
 
 
+@pytest.mark.parametrize("path", ["/auth/login", "/auth/logout", "/auth/token", "/sam2_ct/undo"])
+def test_other_sites_cannot_log_somebody_in_or_out(server, anna, path):
+    browser = Browser(server.url)
+    assert browser.log_in(anna).status_code == 303
+    fields = {"username": "eve", "password": "the password of eve"}
+    for origin in ("https://evil.example", "null"):
+        foreign = browser.post(f"{server.url}{path}", data=fields, headers={"Origin": origin})
+        assert foreign.status_code == 403
+        assert "Set-Cookie" not in foreign.headers
+    assert "logged in as <strong>anna" in browser.get(f"{server.url}/auth/login").text
+
+
+@pytest.mark.parametrize("host", ["", "evil.example"])
+def test_live_connections_of_strangers_are_refused(server, host):
+    headers = {
+        **{"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
+        **{"Sec-WebSocket-Key": base64.b64encode(b"0" * 16).decode()},
+        **({"Host": host} if host else {}),
+    }
+    answer = requests.get(f"{server.url}/info/", headers=headers, timeout=TIMEOUT)
+    assert answer.status_code == 403
+    assert "Traceback" not in server.log.read_text()
+
+
 @pytest.mark.parametrize(
     "next_",
     [

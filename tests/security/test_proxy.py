@@ -16,6 +16,7 @@ from lib.serving.auth.users import Role, User, UsersFile
 from tests.server.conftest import running_server
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "nginx.conf"
+NAME = "https://ct.lab.example"
 PASSWORD = "correct horse"
 TIMEOUT = 30
 
@@ -48,7 +49,8 @@ def ports(nginx, certificate, tmp_path_factory) -> Iterator[tuple[int, int]]:
     (folder / "studies").mkdir()
     users = UsersFile(folder / "users.json")
     users.add(User("anna", Role.ANNOTATOR, hashed(PASSWORD)))
-    log, conf = folder / "server.log", {"users": str(users.path)}
+    log = folder / "server.log"
+    conf = {"users": str(users.path), "origins": NAME}
     with running_server(str(folder / "studies"), log, conf, probe="/auth/") as server:
         tls, plain = free_port(), free_port()
         site = (
@@ -127,3 +129,11 @@ def test_who_guesses_cannot_claim_another_address(url, browser):
         for n in range(6)
     ]
     assert answers == [401] * 5 + [429]
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("ct.lab.example", 401), ("localhost", 401), ("evil.example", 403)]
+)
+def test_only_the_name_that_was_told_is_answered_to(url, browser, name, status):
+    headers = {"Host": name, "Accept": "*/*"}
+    assert browser.get(f"{url}/info/", headers=headers, timeout=TIMEOUT).status_code == status

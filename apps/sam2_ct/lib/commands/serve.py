@@ -25,6 +25,9 @@ Host = Annotated[
     str, typer.Option(help="address to listen on; beyond this machine it takes --users or --open")
 ]
 Users = Annotated[Path | None, typer.Option(help="file of those who may log in, see sam2-ct users")]
+Origins = Annotated[
+    str, typer.Option(help="where browsers find it behind a proxy, like https://ct.lab.example")
+]
 Open = Annotated[bool, typer.Option("--open", help="whoever reaches the server may use it")]
 
 
@@ -36,6 +39,7 @@ def serve(
     host: Host = LOOPBACK,
     users: Users = None,
     open: Open = False,
+    origins: Origins = "",
 ) -> None:
     """Serve a folder of volumes on this machine, to 3D Slicer."""
     if not studies.is_dir():
@@ -51,6 +55,6 @@ def serve(
   from another machine: forward the port, e.g. ssh -L {port}:{LOOPBACK}:{port} <this machine>
   stop       Ctrl+C
 """
-    conf = {"model": model, "labels": labels, **shared_with(users, open)}
+    conf = {"model": model, "labels": labels, **shared_with(users, open, origins)}
     command = server_command(str(studies.resolve()), port, conf, host)
     raise typer.Exit(run_server(command, server_environment(), port, banner, host))

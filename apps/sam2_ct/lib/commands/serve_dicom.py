@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from lib.commands.orthanc import orthanc
-from lib.commands.serve import Host, LabelNames, ModelName, Open, Port, Users
+from lib.commands.serve import Host, LabelNames, ModelName, Open, Origins, Port, Users
 from lib.commands.server import (
     LOOPBACK,
     answers,
@@ -40,6 +40,7 @@ def serve_dicom(
     host: Host = LOOPBACK,
     users: Users = None,
     open: Open = False,
+    origins: Origins = "",
 ) -> None:
     """Serve a DICOMweb store on this machine, with OHIF."""
     check_free(port)
@@ -58,7 +59,7 @@ def serve_dicom(
         elif not is_dicomweb(dicomweb):
             raise Unavailable(f"no DICOMweb store answers at {dicomweb}")
         conf = {"model": model, "labels": labels, "results": str(out / "results")}
-        command = server_command(dicomweb, port, conf | shared_with(users, open), host)
+        command = server_command(dicomweb, port, conf | shared_with(users, open, origins), host)
         environment = {**server_environment(), **dicom_environment(out)}
         code = run_server(command, environment, port, banner(dicomweb, port, host), host)
     raise typer.Exit(code)

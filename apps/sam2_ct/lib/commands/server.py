@@ -38,10 +38,14 @@ def server_environment() -> dict[str, str]:
     return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PATH": path}
 
 
-def shared_with(users: Path | None, open: bool) -> dict[str, str]:
-    """The settings of a server that says who may use it; the server refuses what is unsafe."""
-    conf = {"users": str(users.expanduser().absolute())} if users else {}
-    return conf | ({"open": "true"} if open else {})
+def shared_with(users: Path | None, open: bool, origins: str) -> dict[str, str]:
+    """The settings of a server that say who may use it; the server refuses what is unsafe."""
+    said = {
+        "users": str(users.expanduser().absolute()) if users else "",
+        "open": "true" if open else "",
+        "origins": origins,
+    }
+    return {name: value for name, value in said.items() if value}
 
 
 def run_server(

@@ -25,9 +25,9 @@ def ohif_pages() -> APIRouter:
     files = {
         path.relative_to(_PAGES).as_posix(): path for path in _PAGES.rglob("*") if path.is_file()
     }
-    router = APIRouter(tags=["OHIF"], dependencies=USER)
+    router = APIRouter(tags=["OHIF"])
 
-    @router.get("/ohif/{path:path}", include_in_schema=False)
+    @router.get("/ohif/{path:path}", include_in_schema=False, dependencies=USER)
     def page(path: str) -> FileResponse:
         file = files.get(path, _PAGES / "index.html")
         return FileResponse(file, media_type=mimetypes.guess_type(file.name)[0])

@@ -9,11 +9,17 @@ from lib.geometry import Axis
 from lib.models.build import STOCK_PREDICTOR, build_network
 from lib.prompts.types import Box, Points
 from lib.propagation.features import FeatureBank, SliceEncoder
+from lib.propagation.inferer import PseudoVideoInferer, rows_for
 from lib.propagation.policy import PRESETS
 from lib.propagation.video import PseudoVideo
 from tests.propagation.conftest import disc, run_pass, see_objects, small_config
 
 torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+@pytest.fixture(autouse=True)
+def exact(predictor, monkeypatch):
+    monkeypatch.setattr(predictor, "exact", True)
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +124,14 @@ def test_another_policy_is_another_result(predictor, video):
     for name in ("sps", "is", "is+sps", "sliced2", "sliced0", "stride2", "gate3"):
         other = run_ours(predictor, video, prompts, reverse_too=False, policy=PRESETS[name])
         assert not all(torch.equal(baseline[k], other[k]) for k in baseline), name
+
+
+def test_exact_requests_go_one_by_one(predictor, monkeypatch):
+    """Else a batch would round otherwise; where it may, the small network is batched."""
+    engine = PseudoVideoInferer(predictor, "test")
+    assert engine.rows_of(6) == 1
+    monkeypatch.setattr(predictor, "exact", False)
+    assert engine.rows_of(6) == 4
+    assert engine.rows_of(2) == 2
+    assert rows_for("cpu", 1024, 6) == 1
+    assert rows_for("cuda", 1024, 1) == 8

@@ -233,18 +233,20 @@ def test_in_lock_step_tracks_say_the_same_as_one_by_one(encoder, name):
         assert np.abs(a.predicted_iou - b.predicted_iou).max() < 1e-3
 
 
-@pytest.mark.parametrize("rows", [4, 8])
+@pytest.mark.parametrize("rows", [2, 4, 8])
 def test_what_a_track_says_does_not_depend_on_its_company(encoder, rows):
     """Bit for bit, or a correction would not equal a fresh request."""
     policy = PRESETS["is+stretches"]
     company = [t for prompts, way in MANY for t in tracks_of(encoder, prompts, way, policy)]
     LockStep(encoder, rows).run(company, outward=True)
-    expected = {(t.stretch, t.conditioning.prompted): t.tracked().voxels for t in company}
+    expected = {(t.stretch, t.conditioning.prompted): t.tracked() for t in company}
     for prompts, way in reversed(MANY):
         for alone in reversed(tracks_of(encoder, prompts, way, policy)):
             LockStep(encoder, rows).run([alone], outward=True)
-            known = expected[alone.stretch, alone.conditioning.prompted]
-            assert np.array_equal(alone.tracked().voxels, known)
+            known, said = expected[alone.stretch, alone.conditioning.prompted], alone.tracked()
+            assert np.array_equal(said.voxels, known.voxels)
+            assert np.array_equal(said.object_score, known.object_score)
+            assert np.array_equal(said.predicted_iou, known.predicted_iou)
 
 
 def test_a_raising_callback_stops_before_the_next_slice(encoder):

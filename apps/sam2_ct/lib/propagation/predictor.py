@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -46,14 +47,33 @@ class Decoded:
     pointer: Tensor
 
 
+class _RowByRow(torch.nn.Linear):
+    """A layer with one output that rounds a row the same wherever in the batch it stands.
+
+    That product is one of a matrix and a vector, which rounds by place.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C) → (B, 1)."""
+        if len(x) == 1:  # as stock
+            return super().forward(x)
+        return (x * self.weight).sum(dim=-1, keepdim=True) + self.bias
+
+
 class Sam2Parts(SAM2Base):  # type: ignore[misc]  # sam2 tells no types
     """`SAM2Base`, its parts one by one. Works on batches, and with gradients.
 
     Attributes:
         exact: round as stock does, also where a faster way to the same number rounds otherwise.
+            Tracks then go one by one, and with the baseline policy the bits are stock's.
     """
 
-    exact = True
+    exact = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if self.pred_obj_scores and self.pred_obj_scores_mlp:
+            self.sam_mask_decoder.pred_obj_score_head.layers[-1].__class__ = _RowByRow
 
     def check_memory_layout(self) -> None:
         """Raises ValueError if this network's memory differs from what plans are written for."""

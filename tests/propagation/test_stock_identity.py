@@ -17,11 +17,6 @@ from tests.propagation.conftest import disc, run_pass, see_objects, small_config
 torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-@pytest.fixture(autouse=True)
-def exact(predictor, monkeypatch):
-    monkeypatch.setattr(predictor, "exact", True)
-
-
 @pytest.fixture(scope="module")
 def stock(predictor):
     network = see_objects(build_network(small_config(), STOCK_PREDICTOR, seed=1))

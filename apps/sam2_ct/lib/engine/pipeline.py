@@ -254,6 +254,7 @@ class Pipeline:
             ends=ends,
             absent=tuple(a for t in told for a in t.absent),
             encoded_slices=sum(t.encoded for t in told),
+            tracked_slices=sum(t.tracked for t in told),
             confidence=confidence(slices),
             next_slices=next_slices(slices),
             decided=(

@@ -118,6 +118,7 @@ class Report:
         ends: where objects end and what decided it, indices of the file.
         absent: ranges of slices the annotator emptied, indices of the file.
         encoded_slices: slices that went through the image encoder for this result.
+        tracked_slices: slices that were tracked for it; others were found among earlier work.
         confidence: mean predicted IoU of tracked slices with the object; None without any.
         next_slices: where one more painted slice would help most.
         decided: what was decided for the user, a sentence each.
@@ -148,6 +149,7 @@ class Report:
     versions: Mapping[str, str]
     ends: tuple[ObjectEnds, ...] = ()
     absent: tuple[AbsentRange, ...] = ()
+    tracked_slices: int = 0
     precision: str | None = None
     input_size: int | None = None
     written: tuple[Path, ...] = ()

@@ -171,7 +171,6 @@ class Evaluator:
 
     def _hold(self, name: str, loaded: LoadedModel) -> None:
         batch = _GPU_BATCH if loaded.device.type == "cuda" else 1
-        loaded.predictor.exact = True  # the baseline's row is stock SAM 2, to the bit
         # every configuration tracks for itself, slice by slice: its times are compared (figure 4)
         self._inferers[name] = PseudoVideoInferer(
             loaded.predictor, loaded.sha256, self.bank, batch, rows=1, store=Store(max_bytes=0)

@@ -68,7 +68,7 @@ class Sam2Parts(SAM2Base):  # type: ignore[misc]  # sam2 tells no types
             Tracks then go one by one, and with the baseline policy the bits are stock's.
     """
 
-    exact = False
+    exact = True
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,17 @@ def test_sam2_is_told_to_uv_as_it_is(project):
     assert f"{told['name']}=={version('sam2')}" in project["dependencies"]
     assert told["version"] == version("sam2")
     assert told["requires-dist"] == [need for need in requires("sam2") if "extra ==" not in need]
+
+
+def test_the_wheel_ships_every_file_of_the_app():
+    """What is not Python is shipped by pattern; a new kind of file needs one."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    patterns = [*settings["package-data"]["*"], "*.py", "*.pyc"]
+    made_there = {APP / "logs", APP / "bin"}
+    for path in APP.rglob("*"):
+        if path.is_dir() or made_there & {*path.parents} or path.suffix in (".pt", ".part"):
+            continue
+        assert any(fnmatch(path.name, pattern) for pattern in patterns), path
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda p: p.stem)

@@ -252,6 +252,8 @@ class AxisRun:
             if job.track is not None:
                 job.found = job.track.tracked()
                 job.fresh = len(job.found.slices)
+                if not self.settings.carry:
+                    job.track = None  # with it go its memories and its own copy of the voxels
                 if self.store:
                     self.store.put(job.key, job.found)
             elif job.found is not None:

@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # torch's waiting threads must not spin: servers and tests share the cores (see lib/__init__.py)
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup setup-dev demo test lint serve serve-dicom evaluate builtin-report bench clean
+.PHONY: setup setup-dev demo test lint serve serve-dicom evaluate builtin-report bench soak clean
 
 setup: $(VENV)/.ready
 setup-dev: $(VENV)/.ready-dev
@@ -70,6 +70,11 @@ builtin-report: setup
 bench: setup
 	$(PY) benchmarks/memory.py
 	$(PY) benchmarks/correction.py
+
+# 10,000 requests, sound and hostile, and 200 kills: an hour, and a table at the end
+# make soak [REQUESTS=2000] [KILLS=20]
+soak: setup-dev
+	$(PY) benchmarks/soak.py $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(KILLS),--kills $(KILLS))
 
 clean:
 	rm -rf $(OUT) build .pytest_cache .ruff_cache

@@ -94,7 +94,7 @@ class OwnPagesOnly:
 
 def own_names(bound_to: str | None, origins: Iterable[str]) -> set[str]:
     """Host names of this server: the machine's, the one it is bound to, those of `origins`."""
-    names = {socket.gethostname(), socket.getfqdn(), bound_to or ""}
+    names = {socket.gethostname(), bound_to or ""}
     return {n for n in names | {host_name(urlsplit(o).netloc) for o in origins} if n}
 
 

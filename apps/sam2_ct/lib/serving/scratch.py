@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -24,8 +25,11 @@ os.umask(_others)
 
 
 def keep_private() -> None:
-    """From now on files that this process makes are readable by its user alone."""
+    """From now on files that this process makes are readable by its user alone; its logs, too."""
     os.umask(0o077)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):  # opened before this app was
+            Path(handler.baseFilename).chmod(0o600)
 
 
 def as_usual(path: Path) -> None:

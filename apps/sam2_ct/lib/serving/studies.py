@@ -47,7 +47,8 @@ ENDINGS = (".nii.gz", ".nii", ".nrrd")
 NOTES = frozenset({INFO_KEY, "strategy"})
 _SETTLED = 2_000_000_000  # nanoseconds: a folder changed more recently may change unseen
 _LOOK_AGAIN = 0.25  # seconds, at such a folder
-_READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
+#: A disk that may only be read, or is full: what the server notes itself stays in memory.
+_NO_ROOM = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT}
 _LONGEST_INFO = 64 << 10
 
 
@@ -127,7 +128,7 @@ class Studies(LocalDatastore):
             try:
                 stack.enter_context(self._lock)
             except OSError as error:
-                if error.errno not in _READ_ONLY:
+                if error.errno not in _NO_ROOM:
                     raise
             if _changed(self._index) != self._index_changed:
                 self._model = self._from_index()
@@ -308,7 +309,8 @@ class Studies(LocalDatastore):
         """Put a staged file and the index in place, then take `model`.
 
         Both are on the disk in full before either is renamed, so that a full disk changes nothing.
-        With `keep_anyhow` a folder that may only be read does not keep `model` from memory.
+        With `keep_anyhow` a disk that may only be read, or is full, does not keep `model` from
+        memory.
         """
         index = beside(self._index)
         try:
@@ -324,7 +326,7 @@ class Studies(LocalDatastore):
             os.replace(index, self._index)
             sync(self._index.parent)
         except OSError as error:
-            if not (keep_anyhow and error.errno in _READ_ONLY):
+            if not (keep_anyhow and error.errno in _NO_ROOM):
                 raise
         except ValueError as error:
             raise BadInput(f"the info of the image cannot be stored: {error}") from error

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+from contextlib import nullcontext
 from pathlib import Path
 
 import nibabel as nib
-import nrrd
 import numpy as np
 
 from lib.files import check_output, write_whole
@@ -77,11 +78,27 @@ def _nifti(labels: np.ndarray, grid: Grid, like: str | Path | None) -> nib.Nifti
 
 
 def _write_nrrd(labels: np.ndarray, grid: Grid, path: Path, compress: bool) -> None:
-    header = {
-        "space": "left-posterior-superior",
-        "space directions": (_RAS_TO_LPS @ grid.affine[:3, :3]).T,
-        "space origin": _RAS_TO_LPS @ grid.affine[:3, 3],
-        "kinds": ["domain", "domain", "domain"],
-        "encoding": "gzip" if compress else "raw",
-    }
-    nrrd.write(str(path), labels, header, index_order="F")
+    """Slice by slice: pynrrd copies the whole array at once, and every other thread waits."""
+    directions = (_RAS_TO_LPS @ grid.affine[:3, :3]).T
+    header = [
+        "NRRD0004",
+        f"type: {labels.dtype.name}",
+        "dimension: 3",
+        "space: left-posterior-superior",
+        f"sizes: {' '.join(map(str, labels.shape))}",
+        f"space directions: {' '.join(map(_vector, directions))}",
+        "kinds: domain domain domain",
+        "endian: little",
+        f"encoding: {'gzip' if compress else 'raw'}",
+        f"space origin: {_vector(_RAS_TO_LPS @ grid.affine[:3, 3])}",
+    ]
+    stored = labels.dtype.newbyteorder("<")
+    with path.open("wb") as file:
+        file.write("\n".join([*header, "", ""]).encode("ascii"))
+        with gzip.GzipFile("", "wb", 6, file, 0) if compress else nullcontext(file) as out:
+            for k in range(labels.shape[2]):
+                out.write(labels[:, :, k].astype(stored, copy=False).tobytes(order="F"))
+
+
+def _vector(values: np.ndarray) -> str:
+    return f"({','.join(repr(float(value)) for value in values)})"

@@ -8,15 +8,23 @@ from lib.errors import BadInput
 from lib.geometry import Axis, Grid
 from lib.prompts.labelmap import changed_slices, from_labelmap
 from lib.prompts.types import Box, Points, PromptSet
-from lib.prompts.viewers import (
-    first_item,
-    from_clicks,
-    from_scribbles,
-    region_of_interest,
-)
+from lib.prompts.viewers import Marks, first_item
+from lib.prompts.viewers import from_clicks as clicks_of
+from lib.prompts.viewers import from_scribbles as scribbles_of
 from tests.geometry.grids import affine_of
 
 SHAPE = (100, 80, 60)
+
+
+def from_clicks(said, grid, **options):
+    return clicks_of(Marks.parse(said), grid, **options)
+
+
+def from_scribbles(said, labels, grid, **options):
+    choice = parse_prompt_slices(first_item(said.get("prompt_slices")) or "auto")
+    return scribbles_of(Marks.parse(said), labels, grid, choice=choice, **options)
+
+
 GRID = Grid(SHAPE, affine_of("LPS", (0.8, 0.8, 3)))
 
 
@@ -65,7 +73,7 @@ class TestClicks:
         assert (box.low.tolist(), box.high.tolist()) == ([30, 20], [70, 60])
 
     def test_roi_is_clipped(self):
-        start, stop = region_of_interest({"roi": [-5, 300, 79, 90, 0, -4]}, GRID)
+        start, stop = Marks.parse({"roi": [-5, 300, 79, 90, 0, -4]}).within(GRID)
         assert start.tolist() == [0, 79, 0]
         assert stop.tolist() == [100, 80, 1]
 
@@ -229,12 +237,12 @@ class TestScribbles:
             (scribbles(selected_label_name="hip"), None, r"segment 'hip' is not among.*'bone'"),
             ({}, None, "segment None is not among"),
             (scribbles(label_info=[{"name": "bone", "id": 9}]), None, "'bone' is empty: paint it"),
-            (scribbles(prompt_slices="4"), None, "'bone' is empty on slice 4"),
+            (scribbles(prompt_slices="4"), None, "'bone': it is empty on slice 4"),
             (scribbles(prompt_slices="changed"), None, "no earlier result"),
             (scribbles(prompt_slices="some"), None, "unknown prompt_slices 'some'"),
             (scribbles(prompt_slices="3;4"), None, "unknown prompt_slices"),
             (scribbles(prompt_slices="-3"), None, "unknown prompt_slices"),
-            (scribbles(), drawn() == 2, "nothing of the segment 'bone' was painted since"),
+            (scribbles(), drawn() == 2, "segment 'bone': nothing was painted since"),
             (scribbles(), np.zeros((3, 3, 3), bool), "earlier result has shape"),
         ],
     )

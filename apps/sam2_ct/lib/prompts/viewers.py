@@ -11,14 +11,96 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.configs.options import parse_prompt_slices
 from lib.errors import BadInput
 from lib.geometry import Axis, Bounds, Grid
+from lib.prompts.corrections import Canvas, Choice, decide
 from lib.prompts.files import corners, group_points, voxels
 from lib.prompts.labelmap import changed_slices, filled_slices, painted
 from lib.prompts.types import Box, Prompt, PromptSet, in_plane_dims
 
-Request = Mapping[str, object]
+
+@dataclass(frozen=True)
+class Segment:
+    """A segment of the viewer: its name and its value in the label map."""
+
+    name: str
+    value: int
+
+
+@dataclass(frozen=True, eq=False)
+class Marks:
+    """What a viewer's parameters say of marks, before they meet a volume.
+
+    Attributes:
+        foreground: (n, 3) voxel indices.
+        background: (m, 3) voxel indices.
+        roi: first and last voxel, (3,) each, or None.
+        segments: of the uploaded label map.
+        selected: name of the segment that is to be segmented, or None.
+    """
+
+    foreground: np.ndarray
+    background: np.ndarray
+    roi: Bounds | None = None
+    segments: tuple[Segment, ...] = ()
+    selected: str | None = None
+
+    @classmethod
+    def parse(cls, said: Mapping[str, object]) -> Marks:
+        """Read a viewer's parameters.
+
+        `foreground` and `background` are lists of [i, j, k], as lists or as JSON text, and may be
+        absent or empty. `roi` is [i0, i1, j0, j1, k0, k1], each pair in either order.
+        `label_info` is a list of {name, id}. `slice` is ignored: Slicer sends the offset in mm
+        there when only an ROI is placed, and leaves out slice 0.
+
+        Raises:
+            BadInput: malformed.
+        """
+        roi = _listed(said, "roi")
+        selected = first_item(said.get("selected_label_name"))
+        return cls(
+            voxels(_listed(said, "foreground"), "foreground"),
+            voxels(_listed(said, "background"), "background"),
+            corners(roi, "roi") if roi else None,
+            tuple(
+                Segment(str(info["name"]), _whole(info["id"], "the id of a segment"))
+                for info in _listed(said, "label_info")
+                if isinstance(info, Mapping)
+                and info.get("name") is not None
+                and info.get("id") is not None
+            ),
+            None if selected in (None, "") else str(selected),
+        )
+
+    def within(self, grid: Grid) -> Bounds | None:
+        """The region of interest, clipped to the volume; None if there is none.
+
+        Raises:
+            BadInput: it misses the volume.
+        """
+        if self.roi is None:
+            return None
+        first, last = self.roi
+        first, stop = np.maximum(first, 0), np.minimum(last + 1, grid.shape)
+        if (stop <= first).any():
+            asked = np.stack(self.roi, axis=1).ravel().tolist()
+            raise BadInput(f"the region of interest {asked} lies outside the volume {grid.shape}")
+        return first, stop
+
+    def segment(self) -> Segment:
+        """The selected segment.
+
+        Raises:
+            BadInput: it is not among those sent.
+        """
+        for segment in self.segments:
+            if segment.name == self.selected:
+                return segment
+        known = [segment.name for segment in self.segments]
+        raise BadInput(
+            f"the selected segment {self.selected!r} is not among the segments sent: {known}"
+        )
 
 
 @dataclass(frozen=True)
@@ -44,29 +126,26 @@ def first_item(value: object) -> object:
 
 
 def from_clicks(
-    request: Request, grid: Grid, *, axis: Axis | None = None, object_id: int = 1
+    marks: Marks, grid: Grid, *, axis: Axis | None = None, object_id: int = 1
 ) -> Marked:
     """Points and region of interest of a SmartEdit (deepgrow) request, 2-D or 3-D.
 
-    `foreground` and `background` are lists of [i, j, k], as lists or as JSON text, and may be
-    absent or empty; points are grouped by slice. `roi` is [i0, i1, j0, j1, k0, k1]. Without any
-    point, the ROI is a box on its middle slice. `slice` is ignored: Slicer sends the offset in
-    mm there when only an ROI is placed, and leaves out slice 0.
+    Points are grouped by slice. Without any point, the ROI is a box on its middle slice.
 
     Args:
-        request: the viewer's parameters.
+        marks: of the request.
         grid: of the image file.
         axis: the direction of the slices; by default the third dimension of the file.
         object_id: the object all of this is about.
 
     Raises:
-        BadInput: malformed, nothing marked, or outside the volume.
+        BadInput: nothing marked, or outside the volume.
     """
     axis = grid.axis_of(2) if axis is None else axis
-    foreground = voxels(_listed(request, "foreground"), "foreground")
-    background = voxels(_listed(request, "background"), "background")
-    roi = region_of_interest(request, grid)
-    prompts: list[Prompt] = list(group_points(foreground, background, grid, axis, object_id))
+    roi = marks.within(grid)
+    prompts: list[Prompt] = list(
+        group_points(marks.foreground, marks.background, grid, axis, object_id)
+    )
     if not prompts:
         if roi is None:
             raise BadInput("no point and no region of interest: click on the object first")
@@ -77,113 +156,60 @@ def from_clicks(
     return Marked(PromptSet(grid, tuple(prompts)), roi)
 
 
-def region_of_interest(request: Request, grid: Grid) -> Bounds | None:
-    """The request's `roi`, pairs sorted and clipped to the volume; None if absent or empty.
-
-    Raises:
-        BadInput: malformed, or it misses the volume.
-    """
-    value = _listed(request, "roi")
-    if not value:
-        return None
-    first, last = corners(value, "roi")
-    first, stop = np.maximum(first, 0), np.minimum(last + 1, grid.shape)
-    if (stop <= first).any():
-        raise BadInput(f"the region of interest {value} lies outside the volume {grid.shape}")
-    return first, stop
-
-
-def selected_value(request: Request) -> int:
-    """The label map value of the segment a Scribbles request is about.
-
-    Raises:
-        BadInput: `label_info` and `selected_label_name` do not name one.
-    """
-    infos = _listed(request, "label_info")
-    name = first_item(request.get("selected_label_name"))
-    for info in infos:
-        if isinstance(info, Mapping) and info.get("name") == name and info.get("id") is not None:
-            return _whole(info["id"], "the id of a segment")
-    known = [info.get("name") for info in infos if isinstance(info, Mapping)]
-    raise BadInput(f"the selected segment {name!r} is not among the segments sent: {known}")
-
-
 def from_scribbles(
-    request: Request,
+    marks: Marks,
     labels: np.ndarray,
     grid: Grid,
     *,
+    choice: Choice = "auto",
     axis: Axis | None = None,
     previous: np.ndarray | None = None,
     earlier: PromptSet | None = None,
     wiped: Set[int] = frozenset(),
 ) -> Marked:
-    """Painted slices of a Scribbles request, of the selected segment.
-
-    The option `prompt_slices` says which slices count as painted by the annotator:
-
-    - `all`: every non-empty one;
-    - `changed`: those that differ from `previous`, together with the `earlier` prompts on the
-      others (a segment that was filled by the last run keeps what was drawn before it). A prompt
-      that was emptied is withdrawn; any other slice that was is `wiped`: the object is not there;
-    - `auto` (default): `changed` if the segment is the previous result, corrected; `all` if there
-      is none, or if no tracked slice is as it was: then the annotator began anew;
-    - `3,40,77`: these.
+    """Painted slices of a Scribbles request, of the selected segment, as `decide` chooses them.
 
     Args:
-        request: the viewer's parameters.
+        marks: of the request.
         labels: (X, Y, Z) uploaded label map of all segments.
         grid: of the label map.
+        choice: the option `prompt_slices`.
         axis: the direction of the slices; by default the third dimension of the file.
         previous: (X, Y, Z) bool, what the last run returned for this segment.
         earlier: the prompts of that run, on the same grid.
         wiped: slices that were wiped before that run.
 
     Raises:
-        BadInput: malformed, or nothing that counts is painted.
+        BadInput: no such segment, or nothing that counts is painted.
     """
     axis = grid.axis_of(2) if axis is None else axis
-    dim = grid.dim_of(axis)
-    value = selected_value(request)
-    masks = {m.index: m for m in painted(labels, grid, axis, [value])}
-    name = first_item(request.get("selected_label_name"))
+    dim, segment = grid.dim_of(axis), marks.segment()
+    masks = {m.index: m for m in painted(labels, grid, axis, [segment.value])}
     if not masks:
-        raise BadInput(f"the segment {name!r} is empty: paint it on at least one slice")
-
-    kept = earlier.select(value, axis) if earlier is not None else ()
-    given = {p.index for p in kept}
-    differs, tracked = set(), set()
+        raise BadInput(f"the segment {segment.name!r} is empty: paint it on at least one slice")
+    given = () if earlier is None else earlier.select(segment.value, axis)
+    canvas = Canvas(painted=masks.keys())
     if previous is not None:
         if previous.shape != labels.shape:
             raise BadInput(
                 f"the earlier result has shape {previous.shape}, the label map {labels.shape}"
             )
-        differs = changed_slices(labels == value, previous, dim)
-        tracked = filled_slices(previous, dim) - given
-    untouched = tracked - differs  # without any, this is not that result any more
-    choice = parse_prompt_slices(first_item(request.get("prompt_slices")) or "auto")
-    if choice == "auto":
-        choice = "all" if previous is None or (tracked and not untouched) else "changed"
-    empty: Set[int] = frozenset()
-    if choice == "changed":
-        if previous is None:
-            raise BadInput("no earlier result to compare with: set prompt_slices to all or auto")
-        if untouched:
-            empty = (differs - given | wiped) - masks.keys()
-        prompts = [p for p in kept if p.index not in differs and p.index in masks]
-        prompts += [m for n, m in masks.items() if n in differs]
-        if not prompts:
-            raise BadInput(f"nothing of the segment {name!r} was painted since the last result")
-    elif choice == "all":
-        prompts = list(masks.values())
-    else:
-        blank = [n for n in choice if n not in masks]
-        if blank:
-            raise BadInput(f"the segment {name!r} is empty on slice {blank[0]}: paint it there")
-        prompts = [masks[n] for n in choice]
-    return Marked(
-        PromptSet(grid, tuple(prompts)), region_of_interest(request, grid), frozenset(empty)
+        canvas = Canvas(
+            painted=masks.keys(),
+            filled=filled_slices(previous, dim),
+            prompted={p.index for p in given},
+            differs=changed_slices(labels == segment.value, previous, dim),
+            wiped=wiped,
+        )
+    try:
+        decision = decide(canvas, choice)
+    except BadInput as error:
+        raise BadInput(f"segment {segment.name!r}: {error}") from None
+    prompts = (
+        *(p for p in given if p.index in decision.kept),
+        *(masks[index] for index in decision.new),
     )
+    return Marked(PromptSet(grid, prompts), marks.within(grid), decision.wiped)
 
 
 def _whole(value: object, what: str) -> int:
@@ -198,9 +224,9 @@ def _whole(value: object, what: str) -> int:
     return int(text)
 
 
-def _listed(request: Request, field: str) -> list:
+def _listed(said: Mapping[str, object], field: str) -> list[object]:
     """A list-valued field: absent, None, "", [] and [[]] are empty; text is read as JSON."""
-    value = request.get(field)
+    value = said.get(field)
     if isinstance(value, str):
         try:
             value = json.loads(value) if value.strip() else None

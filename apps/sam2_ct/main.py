@@ -24,10 +24,10 @@ from lib.infers.base import Services
 from lib.infers.masks import MaskTask
 from lib.infers.points import PointTask, SliceTask
 from lib.infers.propagate import PropagateTask
+from lib.infers.request import ViewerRequest
 from lib.serving.auth.start import leave, open_desk
 from lib.serving.dicom_studies import DicomStudies, client_of_store
 from lib.serving.guards import host_asked_for
-from lib.serving.images import key_of_image
 from lib.serving.install import Openness, install
 from lib.serving.labels import submitted_label
 from lib.serving.patience import limit_patience
@@ -96,30 +96,23 @@ class MyApp(MONAILabelApp):
         order = HardestFirst()
         return {"hardest_first": order, "first": order, "random": order}
 
-    def infer(self, request: dict, datastore: Datastore | None = None) -> dict:
+    def infer(self, request: ViewerRequest, datastore: Datastore | None = None) -> dict:
         """Run a task; its confidence stays with the image, for the choice of the next one.
 
         Not upstream's, which takes an image's name for a path if there is such a file.
         """
-        task = self._infers.get(request["model"])
+        task = self._infers.get(request.task)
         if task is None:
             raise MONAILabelException(MONAILabelError.INVALID_INPUT, "there is no such model")
         store = datastore or self.datastore()
-        image = request["image"]
+        image = request.asker.image
         known = image in store.list_images() or isinstance(store, DicomStudies)
         path = (store.get_image_uri(image) if known else "") or image
         known = path != image
-        file, params = task(
-            {
-                "image_key": key_of_image(self, image),
-                **request,
-                "image_id": image,
-                "image": path,
-            }
-        )
-        if known and request.get("save_label"):
-            tag = request.get("label_tag", "original")
-            store.save_label(image, file, tag, {"model": request["model"], "params": params})
+        file, params = task(request, Path(path))
+        if known and request.save_as:
+            info = {"model": request.task, "params": params}
+            store.save_label(image, file, request.save_as, info)
         sure = params.get("confidence")
         if known and sure is not None:
             store.update_image_info(image, {INFO_KEY: {"confidence": sure}})

@@ -390,10 +390,9 @@ class ServerOptions:
     )
     expose: tuple[str, ...] = _declare(
         (),
-        "groups of MONAI Label's routes to serve besides those of the viewers, comma-separated",
+        f"routes of MONAI Label to serve besides those of the viewers: {', '.join(EXPOSABLE)}",
         read=_groups,
         write=",".join,
-        choices=EXPOSABLE,
         where=Where.SERVER,
     )
     home: Path | None = _declare(

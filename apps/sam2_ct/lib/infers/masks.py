@@ -12,10 +12,11 @@ from lib.engine.pipeline import Case
 from lib.engine.recipe import Recipe
 from lib.errors import BadInput
 from lib.geometry import Axis, Grid
-from lib.infers.base import Order, PromptTask, Request
+from lib.infers.base import Order, PromptTask
+from lib.infers.request import ViewerRequest
 from lib.prompts.axis import narrowest, painted_axis
 from lib.prompts.types import PromptSet
-from lib.prompts.viewers import first_item, from_scribbles, selected_value
+from lib.prompts.viewers import from_scribbles
 from lib.prompts.wiped import Wiped
 from lib.transforms.load import load_labelmap, read_grid
 
@@ -47,18 +48,19 @@ class MaskTask(PromptTask):
     about = "SAM 2 on CT: paint a segment on a few slices, then Update"
     extra_options = ("prompt_slices",)
 
-    def read(self, request: Request, case: Case, settings: Settings) -> Order:
+    def read(self, request: ViewerRequest, case: Case, settings: Settings) -> Order:
         """See `PromptTask.read`."""
         labels, grid = self._painted(request, case)
-        value = selected_value(request)
-        name = str(first_item(request.get("selected_label_name")))
+        segment = request.marks.segment()
+        name, value = segment.name, segment.value
         before = self._before(request, name, value, labels.shape)
         painted = labels == value
         axis = stacked_along(settings.axis, painted, before, grid)
         marked = from_scribbles(
-            request,
+            request.marks,
             labels,
             grid,
+            choice=request.options.prompt_slices,
             axis=axis,
             previous=None if before is None else before.labels,
             earlier=None if before is None else before.prompts,
@@ -81,22 +83,22 @@ class MaskTask(PromptTask):
         )
         return Order(recipe, label_names={name: 1}, label=name)
 
-    def _painted(self, request: Request, case: Case) -> tuple[np.ndarray, Grid]:
+    def _painted(self, request: ViewerRequest, case: Case) -> tuple[np.ndarray, Grid]:
         """The uploaded label map, checked against the volume; on exactly the volume's grid."""
-        path = request.get("label_file")
-        if not path:
+        path = request.label_file
+        if path is None:
             raise BadInput("no label map came with the request: paint in the Scribbles panel first")
-        grid = read_grid(str(path))  # before anything is decompressed
+        grid = read_grid(path)  # before anything is decompressed
         if not grid.same_as(case.source_grid):
             raise BadInput(
                 f"the painted label map lies on another grid than the volume ({grid.shape} against "
                 f"{case.source_grid.shape}, or moved): use the volume as the segmentation's "
                 "source geometry"
             )
-        return load_labelmap(str(path))[0], case.source_grid
+        return load_labelmap(path)[0], case.source_grid
 
     def _before(
-        self, request: Request, name: str, value: int, shape: tuple[int, ...]
+        self, request: ViewerRequest, name: str, value: int, shape: tuple[int, ...]
     ) -> Before | None:
         """The last run of this segment; None if there was none, or on another volume."""
         last = self.services.results.last(self.key(request, name), self.name)

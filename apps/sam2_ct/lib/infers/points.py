@@ -9,7 +9,8 @@ from monailabel.interfaces.tasks.infer_v2 import InferType
 from lib.configs.options import Settings
 from lib.engine.pipeline import Case
 from lib.engine.recipe import Recipe
-from lib.infers.base import Order, PromptTask, Request
+from lib.infers.base import Order, PromptTask
+from lib.infers.request import ViewerRequest
 from lib.prompts.viewers import from_clicks
 
 
@@ -22,10 +23,10 @@ class PointTask(PromptTask):
     extra_options = ("object",)
     each_slice_alone = False
 
-    def read(self, request: Request, case: Case, settings: Settings) -> Order:
+    def read(self, request: ViewerRequest, case: Case, settings: Settings) -> Order:
         """See `PromptTask.read`."""
         axis = settings.axis or case.source_grid.axis_of(2)
-        marked = from_clicks(request, case.source_grid, axis=axis)
+        marked = from_clicks(request.marks, case.source_grid, axis=axis)
         name = self.object_name(request)
         recipe = Recipe(
             prompts=marked.prompts,

@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
-from lib.configs.options import Settings, parse_prompt_slices
+from lib.configs.options import Settings
 from lib.engine.log import Entry, Key
 from lib.engine.pipeline import Case
 from lib.engine.recipe import Recipe
 from lib.errors import BadInput
 from lib.geometry import Axis
-from lib.infers.base import Order, PromptTask, Request, Services
+from lib.infers.base import Order, PromptTask, Services
 from lib.infers.points import SliceTask
+from lib.infers.request import ViewerRequest
 from lib.prompts.axis import painted_axis
 from lib.prompts.labelmap import from_labelmap
 from lib.prompts.types import Mask, PromptSet
-from lib.prompts.viewers import first_item
 from lib.transforms.load import load_labelmap, read_grid
 
 Submitted = Callable[[str], tuple[Path, dict[str, int]] | None]
@@ -40,11 +40,9 @@ class PropagateTask(PromptTask):
         super().__init__(services)
         self._submitted = submitted
 
-    def read(self, request: Request, case: Case, settings: Settings) -> Order:
+    def read(self, request: ViewerRequest, case: Case, settings: Settings) -> Order:
         """See `PromptTask.read`."""
-        source = str(first_item(request.get("source")) or "auto")
-        if source not in ("auto", "accepted", "submitted"):
-            raise BadInput(f"unknown source {source!r}: use auto, accepted or submitted")
+        source = request.options.source
         painted = None if source == "submitted" else self._accepted(request, case)
         origin = "slices accepted earlier"
         if painted is None and source != "accepted":
@@ -57,7 +55,7 @@ class PropagateTask(PromptTask):
         labels, names, axis = painted
         if settings.axis is not None or axis is None:
             axis = painted_axis(settings.axis, labels > 0, case.source_grid)
-        choice = parse_prompt_slices(first_item(request.get("prompt_slices")) or "auto")
+        choice = request.options.prompt_slices
         slices = None if isinstance(choice, str) else choice
         prompts = from_labelmap(labels, case.source_grid, axis, slices)
         found = prompts.object_ids
@@ -77,15 +75,15 @@ class PropagateTask(PromptTask):
         )
 
     def _accepted(
-        self, request: Request, case: Case
+        self, request: ViewerRequest, case: Case
     ) -> tuple[np.ndarray, dict[str, int], Axis] | None:
         """Slices that `sam2_ct_slice` returned, the newest of each; None if there are none."""
         here = self.key(request, "")
-        wanted = first_item(request.get("object")) or first_item(request.get("label"))
+        wanted = request.object_name
         found = [wanted] if wanted else self.services.results.labels(here.client, here.image)
         names: dict[str, int] = {}
         prompts: list[Mask] = []
-        for name, value in _values(map(str, found), self.services.config.labels).items():
+        for name, value in _values(found, self.services.config.labels).items():
             masks = self._newest_slices(Key(here.client, here.image, name), case, value)
             if masks:
                 names[name] = value
@@ -119,9 +117,9 @@ class PropagateTask(PromptTask):
         return [m for m in masks.values() if m is not None]
 
     def _from_submitted(
-        self, request: Request, case: Case
+        self, request: ViewerRequest, case: Case
     ) -> tuple[np.ndarray, dict[str, int], None] | None:
-        found = self._submitted(str(request.get("image_id") or request["image"]))
+        found = self._submitted(request.asker.image)
         if found is None:
             return None
         path, names = found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -21,6 +21,7 @@ from monailabel.interfaces.app import MONAILabelApp
 from lib.engine.jobs import Job, JobBoard
 from lib.errors import Cancelled
 from lib.files import discard
+from lib.infers.request import Asker, ViewerRequest
 from lib.serving import said
 from lib.serving.answers import as_answer
 from lib.serving.clients import client_of
@@ -31,9 +32,6 @@ from lib.serving.roles import ADMIN, USER
 _REMEMBERED = 20  # runs
 _LINES = 20  # of the details, as many as upstream gives
 _TIME = "%Y-%m-%d %H:%M:%S"
-
-ToRequest = Callable[[Mapping[str, object]], dict[str, object]]
-"""Parameters that somebody sent → what of them the infer tasks may see."""
 
 
 class Images(str, Enum):
@@ -99,16 +97,12 @@ class Batches:
         instance: its tasks and its datastore.
         board: where the images stand in the queue.
         device: whose queue.
-        to_request: filters parameters.
     """
 
-    def __init__(
-        self, instance: MONAILabelApp, board: JobBoard, device: str, to_request: ToRequest
-    ) -> None:
+    def __init__(self, instance: MONAILabelApp, board: JobBoard, device: str) -> None:
         self.instance = instance
         self.board = board
         self.device = device
-        self.to_request = to_request
         self.runs: list[Run] = []
         self._lock = threading.Lock()
 
@@ -148,18 +142,15 @@ class Batches:
         job = run.job = Job(run.client, image, run.model, self.device)
 
         def work() -> Mapping[str, object]:
+            keeps = params.get("save_label", True) is not False
             return self.instance.infer(
-                {
-                    **self.to_request(params),
-                    "model": run.model,
-                    "network": params.get("model"),
-                    "image": image,
-                    "image_key": key_of_image(self.instance, image),
-                    "client": run.client,
-                    "job": job.id,
-                    "save_label": params.get("save_label", True) is not False,
-                    "label_tag": str(params.get("label_tag") or "original"),
-                }
+                ViewerRequest.parse(
+                    params,
+                    run.model,
+                    Asker(run.client, image, key_of_image(self.instance, image)),
+                    job=job.id,
+                    save_as=str(params.get("label_tag") or "original") if keeps else None,
+                )
             )
 
         if run.is_stopped:

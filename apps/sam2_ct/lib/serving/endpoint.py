@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -21,9 +22,9 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from monailabel.interfaces.app import MONAILabelApp
 from requests_toolbelt import MultipartEncoder
 
-from lib.configs.options import Where, options_of
 from lib.engine.jobs import Job, JobBoard
 from lib.files import discard
+from lib.infers.request import Asker, ViewerRequest
 from lib.serving import said
 from lib.serving.answers import as_answer
 from lib.serving.clients import client_of
@@ -34,15 +35,6 @@ from lib.serving.uploads import keep
 
 logger = logging.getLogger(__name__)
 
-#: What a request may say; anything else of its params is dropped. `image`, `label_file` and the
-#: like come from the server alone, and `model` is a checkpoint here, a task upstream.
-_PARAMS = {
-    *(o.name for o in options_of(where=Where.REQUEST) if o.name != "model"),
-    *("label", "label_info", "selected_label_name"),
-    *("foreground", "background", "roi", "slice", "reset_state"),
-    *("client_id", "job", "save_label"),
-    *("result_extension", "result_dtype", "result_compress", "restore_label_idx"),
-}
 _LOOK_EVERY = 0.2  # seconds between looks whether the client is still there
 _PIECE = 1 << 20
 
@@ -85,22 +77,19 @@ def infer_endpoint(
                 job = Job(client, subject.name, model, device)
                 if asked.get("job"):
                     job.id = text_name("job", str(asked["job"]))[:64]
-                request = {
-                    **to_request(asked),
-                    "model": model,
-                    "network": asked.get("model"),
-                    "image": subject.image,
-                    "image_key": subject.key,
-                    "client": client,
-                }
+                upload = None
                 if label is not None:
                     upload = await run_in_threadpool(keep, label.file)
                     ours.callback(discard, upload.path)
-                    request["label_file"] = str(upload.path)
+                request = ViewerRequest.parse(
+                    asked,
+                    model,
+                    Asker(client, subject.image, subject.key),
+                    label_file=upload and upload.path,
+                )
 
                 def work() -> dict:
-                    request["job"] = job.id
-                    result = instance.infer(request)
+                    result = instance.infer(replace(request, job=job.id))
                     ours.callback(discard, Path(result["file"]))
                     if output is Output.DICOM_SEG:
                         seg = to_dicom_seg(instance.datastore(), subject.image, result)
@@ -116,11 +105,6 @@ def infer_endpoint(
                 raise answer from error
 
     return infer
-
-
-def to_request(asked: Mapping[str, object]) -> dict[str, object]:
-    """What of somebody's parameters the infer tasks may see."""
-    return {name: value for name, value in asked.items() if name in _PARAMS}
 
 
 def send(result: Mapping[str, object], output: Output, ours: ExitStack) -> Response:

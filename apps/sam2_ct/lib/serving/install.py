@@ -21,7 +21,7 @@ from lib.serving.auth.roles import obey_roles
 from lib.serving.auth.routes import auth_routes
 from lib.serving.batch import Batches, batch_routes
 from lib.serving.datastore_routes import datastore_routes, sample_routes
-from lib.serving.endpoint import infer_endpoint, to_request
+from lib.serving.endpoint import infer_endpoint
 from lib.serving.exposure import expose
 from lib.serving.guards import LoopbackOnly, UploadLimit
 from lib.serving.ohif import OhifCookies, ohif_pages
@@ -97,7 +97,7 @@ def install(
     routers = [
         infer,
         info,
-        batch_routes(Batches(instance, board, device, to_request), models),
+        batch_routes(Batches(instance, board, device), models),
         datastore_routes(instance),
         sample_routes(instance),
         session_routes(instance),

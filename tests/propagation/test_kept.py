@@ -4,8 +4,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from lib.geometry import Axis
+from lib.geometry import Axis, Grid
 from lib.prompts.types import Points, PromptSet
 from lib.prompts.wiped import Wiped
 from lib.propagation.extent import Extent
@@ -15,6 +17,7 @@ from lib.propagation.kept import Store, digest_of
 from lib.propagation.policy import PRESETS
 from lib.propagation.settings import Propagation, PropagationSettings
 from tests.propagation.conftest import SLICES, disc
+from tests.propagation.strategies import policies
 
 STRETCHES = PropagationSettings(policy=PRESETS["is+stretches"])
 BOTH = replace(STRETCHES, propagation=Propagation.FORWARD_BACKWARD)
@@ -131,6 +134,34 @@ def test_a_wiped_slice_ends_the_object_and_costs_one_end(engine, volume, grid):
     got = subject(volume, prompts, STRETCHES, wiped=wiped)
     assert got.tracked <= 2
     assert same(got, engine()(volume, prompts, STRETCHES, wiped=wiped))
+
+
+LENGTH = 9
+NOISE = np.random.default_rng(4).random((12, 12, LENGTH)).astype(np.float32)
+PLACES = st.sets(st.tuples(st.sampled_from([1, 2]), st.integers(0, LENGTH - 1)), min_size=1)
+
+
+@given(
+    policies(),
+    st.lists(PLACES, min_size=2, max_size=3),
+    st.sampled_from([Propagation.SINGLE, Propagation.FORWARD_BACKWARD]),
+    st.sampled_from(["auto", "open", "whole", "painted"]),
+    st.sampled_from([1, 2]),
+)
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+def test_whatever_was_asked_before_the_answer_is_a_fresh_one(
+    predictor, bank, policy, requests, propagation, extent, rows
+):
+    grid = Grid(NOISE.shape, np.diag([2.0, 2.0, 3.0, 1.0]))
+    asked = PropagationSettings(policy=policy, propagation=propagation, extent=Extent.parse(extent))
+    subject = PseudoVideoInferer(predictor, "test", bank, rows=rows)
+    for places in requests:
+        prompts = PromptSet(
+            grid, tuple(disc(i, t, (6, 4 + 2 * i), 3, shape=(12, 12)) for i, t in places)
+        )
+        got = subject(NOISE, prompts, asked)
+        fresh = PseudoVideoInferer(predictor, "test", bank, rows=rows)(NOISE, prompts, asked)
+        assert same(got, fresh)
 
 
 def test_with_carry_nothing_is_found_again(engine, volume, grid):

@@ -1,0 +1,128 @@
+"""SAM 2's memory attention in half precision.
+
+Rotary encoding is written with real numbers, x · cos + rotated(x) · sin, and the rotation is put
+into the projection's weights, so that one product gives both terms.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from lib.models.numerics.layers import Dense, Norm, add_mlp, attend
+
+
+class _Rotary:
+    """A projection to queries or keys, and where on the map each is told to be."""
+
+    def __init__(self, layer: nn.Linear, dtype: torch.dtype) -> None:
+        self.plain = Dense.of(layer, dtype)
+        weight, bias = layer.weight.detach(), layer.bias.detach()
+        self.both = Dense(
+            torch.cat([weight, _rotated(weight)]), torch.cat([bias, _rotated(bias)]), dtype
+        )
+
+    def __call__(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+        """(B, n · HW, in), (HW, C) → (B, n · HW, C)."""
+        batch, count, _ = x.shape
+        maps = self.both(x).view(batch, -1, len(cos), 2 * cos.shape[-1])
+        straight, turned = maps.chunk(2, dim=-1)
+        return (straight * cos).addcmul_(turned, sin).view(batch, count, -1)
+
+
+class _Attention:
+    """`sam2.modeling.sam.transformer.RoPEAttention` with one head."""
+
+    def __init__(self, layer: nn.Module, dtype: torch.dtype) -> None:
+        if layer.num_heads != 1:
+            raise ValueError("rotary attention with several heads")
+        self.query, self.key = _Rotary(layer.q_proj, dtype), _Rotary(layer.k_proj, dtype)
+        self.value, self.out = Dense.of(layer.v_proj, dtype), Dense.of(layer.out_proj, dtype)
+
+    def __call__(self, x, keys, values, turn, unplaced: int = 0) -> torch.Tensor:
+        """(B, N, C) attends (B, M, in); the last `unplaced` keys have no place on the map."""
+        placed = keys.shape[1] - unplaced
+        k = self.key(keys[:, :placed], *turn)
+        if unplaced:
+            k = torch.cat([k, self.key.plain(keys[:, placed:])], dim=1)
+        q, v = self.query(x, *turn), self.value(values)
+        return self.out(attend(q[:, None], k[:, None], v[:, None])[:, 0])
+
+
+class _Layer:
+    def __init__(self, layer: nn.Module, dtype: torch.dtype) -> None:
+        usual = (layer.pos_enc_at_attn, layer.pos_enc_at_cross_attn_queries)
+        if any(usual) or not layer.pos_enc_at_cross_attn_keys or layer.activation_str != "relu":
+            raise ValueError("positions in other places than in SAM 2's configurations")
+        self.norms = [
+            Norm(n, dtype, of=torch.float32) for n in (layer.norm1, layer.norm2, layer.norm3)
+        ]
+        self.own = _Attention(layer.self_attn, dtype)
+        self.cross = _Attention(layer.cross_attn_image, dtype)
+        self.up, self.down = Dense.of(layer.linear1, dtype), Dense.of(layer.linear2, dtype)
+
+    def __call__(self, x, keys, values, turn, unplaced: int) -> torch.Tensor:
+        first, second, third = self.norms
+        normed = first(x)
+        x = x + self.own(normed, normed, normed, turn)
+        x = x + self.cross(second(x), keys, values, turn, unplaced)
+        return add_mlp(x, third, self.up, self.down, "relu")
+
+
+class HalfMemoryAttention(nn.Module):
+    """Takes the place of a SAM 2 predictor's `memory_attention`.
+
+    Args:
+        attention: `sam2.modeling.memory_attention.MemoryAttention` with its weights.
+        dtype: what it computes in.
+
+    Raises:
+        ValueError: flags that none of SAM 2's configurations sets.
+    """
+
+    def __init__(self, attention: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        if not attention.pos_enc_at_input or not attention.batch_first:
+            raise ValueError("positions in other places than in SAM 2's configurations")
+        self.d_model = attention.d_model
+        self.dtype = dtype
+        self._layers = [_Layer(layer, dtype) for layer in attention.layers]
+        self._norm = Norm(attention.norm, torch.float32)
+        self._frequencies = attention.layers[0].self_attn.compute_cis
+        self._turns: dict[tuple[int, torch.device], tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def forward(
+        self,
+        curr: torch.Tensor | list[torch.Tensor],
+        memory: torch.Tensor,
+        curr_pos: torch.Tensor | list[torch.Tensor],
+        memory_pos: torch.Tensor,
+        num_obj_ptr_tokens: int = 0,
+    ) -> torch.Tensor:
+        """(HW, B, C) image and (M, B, mem) memory features with positions → (HW, B, C) float32."""
+        if isinstance(curr, list):
+            curr, curr_pos = curr[0], curr_pos[0]
+        x = (curr + 0.1 * curr_pos).transpose(0, 1).float().contiguous()
+        keys = (memory + memory_pos).transpose(0, 1).to(self.dtype)
+        values = memory.transpose(0, 1).to(self.dtype)
+        turn = self._turn(x.shape[1], x.device)
+        for layer in self._layers:
+            x = layer(x, keys, values, turn, num_obj_ptr_tokens)
+        return self._norm(x).transpose(0, 1)
+
+    def _turn(self, tokens: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cosines and sines of a square map, (HW, C) each."""
+        if (tokens, device) not in self._turns:
+            side = round(tokens**0.5)
+            angles = self._frequencies(end_x=side, end_y=side).to(device)
+            self._turns[tokens, device] = tuple(
+                part.repeat_interleave(2, dim=-1).to(self.dtype)
+                for part in (angles.real, angles.imag)
+            )
+        return self._turns[tokens, device]
+
+
+def _rotated(rows: torch.Tensor) -> torch.Tensor:
+    """Each pair (a, b) of rows becomes (−b, a): multiplication by i."""
+    pairs = rows.unflatten(0, (-1, 2))
+    return torch.stack([-pairs[:, 1], pairs[:, 0]], dim=1).flatten(0, 1)

@@ -1,0 +1,331 @@
+"""What a request costs: ours as served, the stock SAM 2 loop and MONAI Label's `sam_3d`.
+
+    python benchmarks/speed.py --model tiny --image-size 512 --slices 24
+        [--objects 3] [--both-directions] [--peer sam_3d] [--threads 1] [--device cpu|cuda]
+        [--policy is+sps] [--rounds 3] [--json OUT]
+
+Side by side in one process, on the same random weights (speed does not depend on them); median of
+the rounds. On a CPU in seconds of processor time, so that a busy machine does not blur the ratios;
+on a GPU in seconds by the clock, the device waited for.
+
+* stock: `SAM2VideoPredictor` fed the same frames from memory, first, middle and last slice painted.
+* sam_3d: `Sam2InferTask` from request to result file, one click on the first slice of a bone that
+  spans the middle third of the volume. It knows no masks, and tracks on to the volume's end.
+* ours: a volume that was never seen, from file to label map ("first"); one more painted slice at a
+  quarter of the range ("correction"); three painted slices on the bone of a third ("third").
+
+The image encoder's share of the machine is told beside: its arithmetic per second against the
+fastest bfloat16 matrix product found here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "apps" / "sam2_ct")]
+
+import lib  # noqa: F401  before torch: it says how waiting threads behave
+
+import nibabel as nib
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.sam_3d import Sam3d
+from benchmarks.stock import see_objects, stock_masks
+from lib.configs.settings import Settings
+from lib.geometry import Axis, Grid
+from lib.models.build import (
+    POLICY_PREDICTOR,
+    STOCK_PREDICTOR,
+    LoadedModel,
+    build_network,
+    read_config,
+)
+from lib.models.registry import resolve
+from lib.pipeline import Pipeline
+from lib.prompts.types import Mask, PromptSet
+from lib.propagation.video import PseudoVideo
+
+SIDE = 160
+GEMM_SHAPES = ((2048, 2048, 2048), (4096, 1024, 1024), (4096, 384, 1536), (16384, 192, 768))
+
+
+class Clock:
+    """Seconds of work: of the processor, or by the clock where a GPU does it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.gpu = device.type == "cuda"
+        self.name = "wall" if self.gpu else "processor"
+
+    def __call__(self, work: Callable[[], object]) -> float:
+        """Seconds that `work` takes."""
+        now = time.perf_counter if self.gpu else time.process_time
+        started = now()
+        work()
+        if self.gpu:
+            torch.cuda.synchronize()
+        return now() - started
+
+
+class Subject:
+    """The volume, what is painted in it, and the networks that get it."""
+
+    def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
+        self.folder = folder
+        self.device = torch.device(arguments.device)
+        self.both = arguments.both_directions
+        self.config = read_config(resolve(arguments.model))
+        if arguments.image_size:
+            self.config.image_size = arguments.image_size
+        self.settings = Settings.parse(
+            {
+                "policy": arguments.policy,
+                "propagation": "forward-backward" if self.both else "single",
+                "end_of_object": 0,  # random weights see no end
+            }
+        )
+        slices = self.slices = arguments.slices
+        noise = np.random.default_rng(0).integers(-200, 1200, (SIDE, SIDE, slices), np.int16)
+        self.path = folder / "ct.nii"
+        nib.save(nib.Nifti1Image(noise, np.eye(4)), self.path)
+        self.grid = Grid(noise.shape, np.eye(4))
+        self.frames = PseudoVideo(
+            ((noise + 200) / 1400).astype(np.float32), self.grid, Axis.AXIAL, self.config.image_size
+        )
+        self.objects = arguments.objects
+        self.first = self.painted((0, slices // 2, slices - 1))
+        self.corrected = self.first.merged(self.painted((slices // 4,)).prompts)
+        self.bone = slices // 3, slices // 2, slices - 1 - slices // 3
+        self.third = self.painted(self.bone)
+
+    def painted(self, slices: tuple[int, ...]) -> PromptSet:
+        """A square per object on each of these slices."""
+        masks = []
+        for t in slices:
+            for n in range(self.objects):
+                mask = np.zeros((SIDE, SIDE), bool)
+                mask[40:80, 20 + 40 * n : 55 + 40 * n] = True
+                masks.append(Mask(Axis.AXIAL, t, n + 1, mask))
+        return PromptSet(self.grid, tuple(masks))
+
+    def network(self, kind: str):
+        """The same random weights, as ours or as stock."""
+        return see_objects(build_network(self.config, kind, seed=1)).to(self.device)
+
+    def engine(self, network) -> Pipeline:
+        """Ours as served, with nothing remembered."""
+        model = LoadedModel(network, "random", "random", network.image_size, self.device)
+        return Pipeline(model)
+
+
+def measure(subject: Subject, rounds: int, peer: bool) -> dict[str, float]:
+    """Median seconds by row."""
+    clock = Clock(subject.device)
+    stock, ours = subject.network(STOCK_PREDICTOR), subject.network(POLICY_PREDICTOR)
+    rows: dict[str, Callable[[], object]] = {}
+
+    def of_stock(prompts: PromptSet) -> Callable[[], None]:
+        def run() -> None:
+            for _, logits in stock_masks(
+                stock, subject.frames, prompts, both_directions=subject.both
+            ):
+                (logits > 0).cpu()
+
+        return run
+
+    def of_ours(engine: Pipeline, prompts: PromptSet) -> Callable[[], object]:
+        return lambda: engine.segment(
+            engine.open(subject.path, subject.settings), prompts, subject.settings
+        )
+
+    rows["stock/first"] = of_stock(subject.first)
+    rows["stock/correction"] = of_stock(subject.corrected)
+    if peer:
+        sam_3d = Sam3d(subject.folder, subject.config, stock)
+        rows["sam_3d"] = lambda: sam_3d(subject.path, (60, 37, subject.bone[0]), subject.device.type)
+
+    times: dict[str, list[float]] = {}
+    for round_ in range(rounds + 1):  # the first warms up
+        engine, other = subject.engine(ours), subject.engine(ours)
+        rows["ours/first"] = of_ours(engine, subject.first)
+        rows["ours/correction"] = of_ours(engine, subject.corrected)  # by the same engine, later
+        rows["ours/third"] = of_ours(other, subject.third)
+        for name, work in rows.items():
+            seconds = clock(work)
+            if round_:
+                times.setdefault(name, []).append(seconds)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def encoder_rate(subject: Subject) -> dict[str, float]:
+    """Arithmetic of one slice through the image encoder, and how fast ours does it.
+
+    Attention counts in full; what is computed once per network (positional encodings) does not.
+    """
+    clock = Clock(subject.device)
+    network = subject.network(POLICY_PREDICTOR)
+    image = subject.frames.image(0)[None].to(subject.device)
+    with torch.inference_mode():
+        meta = build_network(subject.config, STOCK_PREDICTOR, seed=1)
+        with FlopCounterMode(display=False) as counted:
+            meta.forward_image(image.cpu())
+        work = counted.get_total_flops() + attention_flops(meta, image.shape[-1])
+        encode = lambda: network.forward_image(image)  # noqa: E731
+        encode()
+        seconds = min(clock(encode) for _ in range(5))
+        peak = max(gemm_rate(clock, shape, subject.device) for shape in GEMM_SHAPES)
+    return {"gflop": work / 1e9, "gflop/s": work / seconds / 1e9, "gemm gflop/s": peak / 1e9}
+
+
+def attention_flops(network, side: int) -> float:
+    """Scores and weighted sums of the trunk's attention, which torch does not count on a CPU."""
+    total = 0.0
+
+    def count(block, inputs, _output) -> None:
+        nonlocal total
+        windows, rows, columns, _ = inputs[0].shape
+        keys = rows * columns
+        queries = keys // 4 if block.q_pool is not None else keys
+        total += 4.0 * windows * queries * keys * block.dim_out
+
+    hooks = [b.attn.register_forward_hook(count) for b in network.image_encoder.trunk.blocks]
+    network.image_encoder.trunk(torch.zeros(1, 3, side, side))
+    for hook in hooks:
+        hook.remove()
+    return total
+
+
+def gemm_rate(clock: Clock, shape: tuple[int, int, int], device: torch.device) -> float:
+    """Operations per second of a bfloat16 matrix product, the best of several."""
+    rows, inner, columns = shape
+    left = torch.randn(rows, inner, device=device).bfloat16()
+    right = torch.randn(columns, inner, device=device).bfloat16()
+    product = lambda: torch.nn.functional.linear(left, right)  # noqa: E731
+    product()
+    return 2.0 * rows * inner * columns / min(clock(product) for _ in range(20))
+
+
+def ratios(seconds: dict[str, float]) -> dict[str, float]:
+    """How many times longer the others take, by what is compared."""
+    found = {
+        "stock/first": seconds["stock/first"] / seconds["ours/first"],
+        "stock/correction": seconds["stock/correction"] / seconds["ours/correction"],
+    }
+    if "sam_3d" in seconds:
+        found["sam_3d/first"] = seconds["sam_3d"] / seconds["ours/third"]
+    return {name: round(value, 2) for name, value in found.items()}
+
+
+def machine(device: torch.device) -> dict[str, object]:
+    """What the figures were measured on."""
+    found = {
+        "processor": _processor(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "system": platform.platform(),
+    }
+    if device.type == "cuda":
+        found["card"] = torch.cuda.get_device_name(device)
+    return found
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor()
+
+
+def table(result: dict[str, object]) -> str:
+    """Markdown."""
+    seconds, ratio, encoder = result["seconds"], result["ratios"], result["encoder"]
+    lines = [f"| {result['clock']} s | first | correction | a bone of a third |", "|---|---|---|---|"]
+    for name, cells in (
+        ("stock SAM 2 loop", ("stock/first", "stock/correction", None)),
+        ("sam_3d", (None, None, "sam_3d")),
+        ("ours", ("ours/first", "ours/correction", "ours/third")),
+    ):
+        shown = [f"{seconds[c]:.2f}" if c in seconds else "" for c in cells]
+        if any(shown):
+            lines.append(f"| {name} | {' | '.join(shown)} |")
+    shown = [f"×{ratio[c]}" if c in ratio else "" for c in ("stock/first", "stock/correction")]
+    shown.append(f"×{ratio['sam_3d/first']}" if "sam_3d/first" in ratio else "")
+    lines.append(f"| faster | {' | '.join(shown)} |")
+    share = encoder["gflop/s"] / encoder["gemm gflop/s"]
+    lines.append(
+        f"\nencoder: {encoder['gflop']:.0f} GFLOP a slice at {encoder['gflop/s']:.0f} GFLOP/s, "
+        f"{share:.0%} of the bfloat16 matrix product's {encoder['gemm gflop/s']:.0f}"
+    )
+    return "\n".join(lines)
+
+
+def run(arguments: argparse.Namespace) -> dict[str, object]:
+    """Everything measured, JSON-ready."""
+    torch.set_num_threads(arguments.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        subject = Subject(arguments, Path(folder))
+        seconds = measure(subject, arguments.rounds, arguments.peer == "sam_3d")
+        return {
+            "model": arguments.model,
+            "image_size": subject.config.image_size,
+            "slices": arguments.slices,
+            "objects": arguments.objects,
+            "both_directions": arguments.both_directions,
+            "policy": arguments.policy,
+            "clock": Clock(subject.device).name,
+            "rounds": arguments.rounds,
+            "seconds": {name: round(value, 4) for name, value in seconds.items()},
+            "ratios": ratios(seconds),
+            "encoder": encoder_rate(subject),
+            "machine": machine(subject.device),
+            "versions": {
+                "python": platform.python_version(),
+                **{p: version(p) for p in ("torch", "sam2", "monai", "monailabel", "numpy")},
+            },
+        }
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    made.add_argument("--model", default="builtin")
+    made.add_argument("--image-size", type=int, help="side of the network's input; its own if left")
+    made.add_argument("--slices", type=int, default=24)
+    made.add_argument("--objects", type=int, default=1, choices=(1, 2, 3))
+    made.add_argument("--both-directions", action="store_true", help="each slice forward and back")
+    made.add_argument("--peer", choices=("sam_3d",), help="MONAI Label's task as well")
+    made.add_argument("--policy", default="is+sps")
+    made.add_argument("--threads", type=int, default=1)
+    made.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    made.add_argument("--rounds", type=int, default=3)
+    made.add_argument("--json", type=Path, metavar="OUT")
+    return made
+
+
+def main() -> None:
+    """Measure and print."""
+    arguments = parser().parse_args()
+    result = run(arguments)
+    both = ", both directions" if arguments.both_directions else ""
+    print(
+        f"{arguments.model}, {result['image_size']}², {arguments.slices} slices, "
+        f"{arguments.objects} objects{both}, {arguments.policy}, {arguments.threads} threads\n"
+    )
+    print(table(result))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

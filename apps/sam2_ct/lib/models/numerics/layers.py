@@ -65,18 +65,29 @@ class Norm:
         return normed.to(self.dtype)
 
 
-def add_mlp(x: torch.Tensor, norm: Norm, up: Dense, down: Dense, activation: str) -> torch.Tensor:
-    """`x + down(activation(up(norm(x))))`, a few rows at a time on a processor; (…, C) → (…, C)."""
+def add_mlp(
+    x: torch.Tensor,
+    norm: Norm,
+    up: Dense,
+    down: Dense,
+    activation: str,
+    of: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """`x + down(activation(up(norm(of))))`, a few rows at a time on a processor; (…, C) → (…, C).
+
+    `of` is `x` itself unless given.
+    """
+    of = x if of is None else of
     width, inner = x.shape[-1], len(up.weight)
     rows = x.numel() // width
     step = max(256, _CACHED_BYTES // (2 * inner))
     if x.is_cuda or rows <= step:
-        return x + down(up(norm(x), activation))
-    flat = x.reshape(rows, width)
+        return x + down(up(norm(of), activation))
+    flat, of = x.reshape(rows, width), of.reshape(rows, width)
     out = torch.empty_like(flat)
     for i in range(0, rows, step):
-        part = flat[i : i + step]
-        torch.add(part, down(up(norm(part), activation)), out=out[i : i + step])
+        here = slice(i, i + step)
+        torch.add(flat[here], down(up(norm(of[here]), activation)), out=out[here])
     return out.view(x.shape)
 
 

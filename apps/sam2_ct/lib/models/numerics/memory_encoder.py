@@ -1,0 +1,81 @@
+"""SAM 2's memory encoder in half precision, channels last."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from lib.models.numerics.layers import Dense, Norm, add_mlp
+
+
+class _Convolution:
+    """A convolution on (B, C, H, W) that lies in memory as (B, H, W, C)."""
+
+    def __init__(self, layer: nn.Conv2d, dtype: torch.dtype) -> None:
+        weight = layer.weight.detach().to(dtype)
+        self.weight = weight.contiguous(memory_format=torch.channels_last)
+        self.bias = layer.bias.detach().to(dtype)
+        self.how = (layer.stride, layer.padding, layer.dilation, layer.groups)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, H, W, in) → (B, H', W', out)."""
+        return F.conv2d(x.permute(0, 3, 1, 2), self.weight, self.bias, *self.how).permute(0, 2, 3, 1)
+
+
+class _Fuse:
+    """`sam2.modeling.memory_encoder.CXBlock`; its scale is put into the last weights."""
+
+    def __init__(self, block: nn.Module, dtype: torch.dtype) -> None:
+        self.local = _Convolution(block.dwconv, dtype)
+        self.norm, self.up = Norm(block.norm, dtype), Dense.of(block.pwconv1, dtype)
+        scale = 1.0 if block.gamma is None else block.gamma.detach().double()
+        weight, bias = block.pwconv2.weight.detach(), block.pwconv2.bias.detach()
+        scaled = (weight.double().T * scale).T, bias.double() * scale
+        self.down = Dense(*scaled, dtype)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return add_mlp(x, self.norm, self.up, self.down, "gelu", of=self.local(x))
+
+
+class HalfMemoryEncoder(nn.Module):
+    """Takes the place of a SAM 2 predictor's `memory_encoder`.
+
+    Args:
+        encoder: `sam2.modeling.memory_encoder.MemoryEncoder` with its weights.
+        dtype: what it computes in.
+    """
+
+    def __init__(self, encoder: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.position_encoding = encoder.position_encoding
+        self.dtype = dtype
+        *steps, last = encoder.mask_downsampler.encoder
+        self._steps = [
+            (_Convolution(conv, dtype), Norm(norm, dtype))
+            for conv, norm in zip(steps[0::3], steps[1::3], strict=True)
+        ]
+        self._last = Dense.of(last, dtype)
+        self._image = Dense.of(encoder.pix_feat_proj, dtype)
+        self._fuse = [_Fuse(block, dtype) for block in encoder.fuser.layers]
+        self._out = Dense.of(encoder.out_proj, dtype)
+
+    def forward(
+        self, pix_feat: torch.Tensor, masks: torch.Tensor, skip_mask_sigmoid: bool = False
+    ) -> dict[str, object]:
+        """(B, C, h, w) features and (B, 1, S, S) masks → memory (B, M, h, w).
+
+        The positional encoding, which depends on the size alone, is left to `position_encoding`.
+        """
+        if not skip_mask_sigmoid:
+            masks = torch.sigmoid(masks)
+        x = masks.to(self.dtype).permute(0, 2, 3, 1)
+        for convolve, norm in self._steps:
+            x = F.gelu(norm(convolve(x)))
+        x = self._last(x) + self._image(pix_feat.permute(0, 2, 3, 1).to(self.dtype))
+        for fuse in self._fuse:
+            x = fuse(x)
+        return {
+            "vision_features": self._out(x).permute(0, 3, 1, 2).float(),
+            "vision_pos_enc": [],
+        }

@@ -1,0 +1,119 @@
+"""Which numbers the network computes with, and putting a predictor to work with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lib.choice import Choice
+from lib.errors import BadInput
+
+if TYPE_CHECKING:
+    import torch
+
+    from lib.propagation.predictor import PolicyVideoPredictor
+
+
+class Precision(Choice):
+    """What a user may ask for."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What a device multiplies fast.
+
+    Attributes:
+        name: for the sentence to the user.
+        bf16: bfloat16 matrix products have instructions of their own.
+        fp16: float16 ones have.
+    """
+
+    name: str
+    bf16: bool
+    fp16: bool = False
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """What was chosen.
+
+    Attributes:
+        name: fp32, bf16 or fp16.
+        why: a clause for the report.
+    """
+
+    name: str
+    why: str
+
+    @property
+    def is_exact(self) -> bool:
+        """Computed as stock SAM 2 does, bit for bit."""
+        return self.name == "fp32"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of products and what lies between them."""
+        import torch
+
+        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.name]
+
+
+def choose(asked: Precision, device: Abilities) -> Numerics:
+    """What `asked` means on a device.
+
+    Raises:
+        BadInput: bfloat16 asked for where it would only be slow.
+    """
+    if asked is Precision.FP32:
+        return Numerics("fp32", "asked for")
+    if device.bf16:
+        return Numerics("bf16", "asked for" if asked is Precision.BF16 else device.name)
+    if device.fp16:
+        return Numerics("fp16", f"{device.name} has no bfloat16")
+    if asked is Precision.BF16:
+        raise BadInput(f"precision bf16: {device.name} has no instructions for it, use auto or fp32")
+    return Numerics("fp32", f"{device.name} has no instructions for bfloat16")
+
+
+def abilities(device: torch.device) -> Abilities:
+    """What a device multiplies fast, as it says itself."""
+    import torch
+
+    if device.type == "cuda":
+        major, _ = torch.cuda.get_device_capability(device)
+        # tensor cores: float16 since 7.0, bfloat16 since 8.0
+        return Abilities(torch.cuda.get_device_name(device), bf16=major >= 8, fp16=major >= 7)
+    if torch.cpu._is_amx_tile_supported():
+        return Abilities("a processor with AMX", bf16=True)
+    if torch.cpu._is_avx512_bf16_supported():
+        return Abilities("a processor with AVX-512 bf16", bf16=True)
+    return Abilities("this processor", bf16=False)
+
+
+def put_to_work(predictor: PolicyVideoPredictor, numerics: Numerics) -> None:
+    """Let a predictor, on its device and with its weights, compute in half precision.
+
+    With fp32 it is left as it is.
+    """
+    import torch
+
+    from lib.models.numerics.encoder import HalfEncoder
+    from lib.models.numerics.mask_decoder import HalfMasks
+    from lib.models.numerics.memory_attention import HalfMemoryAttention
+    from lib.models.numerics.memory_encoder import HalfMemoryEncoder
+
+    if numerics.is_exact:
+        return
+    decoder, dtype = predictor.sam_mask_decoder, numerics.dtype
+    predictor.image_encoder = HalfEncoder(
+        predictor.image_encoder, (decoder.conv_s0, decoder.conv_s1), dtype
+    )
+    decoder.conv_s0, decoder.conv_s1 = torch.nn.Identity(), torch.nn.Identity()
+    predictor.memory_attention = HalfMemoryAttention(predictor.memory_attention, dtype)
+    predictor.memory_encoder = HalfMemoryEncoder(predictor.memory_encoder, dtype)
+    decoder.predict_masks = HalfMasks(decoder, dtype)
+    predictor.exact = False

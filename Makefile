@@ -69,7 +69,7 @@ builtin-report: setup
 
 bench: setup
 	$(PY) benchmarks/memory.py
-	$(PY) benchmarks/correction.py
+	$(PY) benchmarks/speed.py --peer sam_3d
 
 # 10,000 requests, sound and hostile, and 200 kills: an hour, and a table at the end
 # make soak [REQUESTS=2000] [KILLS=20]

@@ -34,16 +34,17 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "apps" / "sam2_ct")]
 
-import lib  # noqa: F401  before torch: it says how waiting threads behave
-
 import nibabel as nib
 import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+import lib  # noqa: F401  before torch: it says how waiting threads behave
 from benchmarks.sam_3d import Sam3d
 from benchmarks.stock import see_objects, stock_masks
 from lib.configs.settings import Settings
+from lib.engine.pipeline import Pipeline
+from lib.engine.recipe import Recipe
 from lib.geometry import Axis, Grid
 from lib.models.build import (
     POLICY_PREDICTOR,
@@ -52,8 +53,8 @@ from lib.models.build import (
     build_network,
     read_config,
 )
+from lib.models.precision import Precision, abilities, choose, put_to_work
 from lib.models.registry import resolve
-from lib.pipeline import Pipeline
 from lib.prompts.types import Mask, PromptSet
 from lib.propagation.video import PseudoVideo
 
@@ -84,6 +85,7 @@ class Subject:
     def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
         self.folder = folder
         self.device = torch.device(arguments.device)
+        self.numerics = choose(Precision.parse(arguments.precision), abilities(self.device))
         self.both = arguments.both_directions
         self.config = read_config(resolve(arguments.model))
         if arguments.image_size:
@@ -123,16 +125,23 @@ class Subject:
         """The same random weights, as ours or as stock."""
         return see_objects(build_network(self.config, kind, seed=1)).to(self.device)
 
+    def ours(self):
+        """The network at work as served."""
+        network = self.network(POLICY_PREDICTOR)
+        put_to_work(network, self.numerics)
+        return network
+
     def engine(self, network) -> Pipeline:
         """Ours as served, with nothing remembered."""
-        model = LoadedModel(network, "random", "random", network.image_size, self.device)
-        return Pipeline(model)
+        return Pipeline(
+            LoadedModel(network, "random", "random", network.image_size, self.device, self.numerics)
+        )
 
 
 def measure(subject: Subject, rounds: int, peer: bool) -> dict[str, float]:
     """Median seconds by row."""
     clock = Clock(subject.device)
-    stock, ours = subject.network(STOCK_PREDICTOR), subject.network(POLICY_PREDICTOR)
+    stock, ours = subject.network(STOCK_PREDICTOR), subject.ours()
     rows: dict[str, Callable[[], object]] = {}
 
     def of_stock(prompts: PromptSet) -> Callable[[], None]:
@@ -145,15 +154,16 @@ def measure(subject: Subject, rounds: int, peer: bool) -> dict[str, float]:
         return run
 
     def of_ours(engine: Pipeline, prompts: PromptSet) -> Callable[[], object]:
-        return lambda: engine.segment(
-            engine.open(subject.path, subject.settings), prompts, subject.settings
-        )
+        recipe = Recipe(prompts, subject.settings)
+        return lambda: engine.carry_out(engine.open(subject.path, subject.settings), recipe)
 
     rows["stock/first"] = of_stock(subject.first)
     rows["stock/correction"] = of_stock(subject.corrected)
     if peer:
         sam_3d = Sam3d(subject.folder, subject.config, stock)
-        rows["sam_3d"] = lambda: sam_3d(subject.path, (60, 37, subject.bone[0]), subject.device.type)
+        rows["sam_3d"] = lambda: sam_3d(
+            subject.path, (60, 37, subject.bone[0]), subject.device.type
+        )
 
     times: dict[str, list[float]] = {}
     for round_ in range(rounds + 1):  # the first warms up
@@ -174,7 +184,7 @@ def encoder_rate(subject: Subject) -> dict[str, float]:
     Attention counts in full; what is computed once per network (positional encodings) does not.
     """
     clock = Clock(subject.device)
-    network = subject.network(POLICY_PREDICTOR)
+    network = subject.ours()
     image = subject.frames.image(0)[None].to(subject.device)
     with torch.inference_mode():
         meta = build_network(subject.config, STOCK_PREDICTOR, seed=1)
@@ -250,7 +260,10 @@ def _processor() -> str:
 def table(result: dict[str, object]) -> str:
     """Markdown."""
     seconds, ratio, encoder = result["seconds"], result["ratios"], result["encoder"]
-    lines = [f"| {result['clock']} s | first | correction | a bone of a third |", "|---|---|---|---|"]
+    lines = [
+        f"| {result['clock']} s | first | correction | a bone of a third |",
+        "|---|---|---|---|",
+    ]
     for name, cells in (
         ("stock SAM 2 loop", ("stock/first", "stock/correction", None)),
         ("sam_3d", (None, None, "sam_3d")),
@@ -283,6 +296,7 @@ def run(arguments: argparse.Namespace) -> dict[str, object]:
             "objects": arguments.objects,
             "both_directions": arguments.both_directions,
             "policy": arguments.policy,
+            "precision": subject.numerics.name,
             "clock": Clock(subject.device).name,
             "rounds": arguments.rounds,
             "seconds": {name: round(value, 4) for name, value in seconds.items()},
@@ -306,6 +320,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--both-directions", action="store_true", help="each slice forward and back")
     made.add_argument("--peer", choices=("sam_3d",), help="MONAI Label's task as well")
     made.add_argument("--policy", default="is+sps")
+    made.add_argument("--precision", default="auto", choices=[p.value for p in Precision])
     made.add_argument("--threads", type=int, default=1)
     made.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     made.add_argument("--rounds", type=int, default=3)
@@ -320,7 +335,8 @@ def main() -> None:
     both = ", both directions" if arguments.both_directions else ""
     print(
         f"{arguments.model}, {result['image_size']}², {arguments.slices} slices, "
-        f"{arguments.objects} objects{both}, {arguments.policy}, {arguments.threads} threads\n"
+        f"{arguments.objects} objects{both}, {arguments.policy}, {result['precision']}, "
+        f"{arguments.threads} threads\n"
     )
     print(table(result))
     if arguments.json:

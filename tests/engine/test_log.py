@@ -32,7 +32,7 @@ def said(recipe, confidence) -> Report:
         volume=VolumeReport(Path("ct.nii"), GRID.shape, GRID.spacing),
         crops=(),
         settings=recipe.settings,
-        checkpoint=CheckpointReport("builtin", "0" * 64, True, 192, "cpu"),
+        checkpoint=CheckpointReport("builtin", "0" * 64, True, 192, "cpu", "fp32"),
         objects=(),
         slices=(),
         encoded_slices=0,

@@ -16,6 +16,7 @@ from lib.models.build import (
 )
 from lib.models.download import Patience
 from lib.models.hashing import sha256_of
+from lib.models.precision import Precision
 from lib.models.registry import BUILTIN, CHECKPOINTS, resolve
 
 QUICK = Patience(connect=1, answer=2, read=1, resumes=0)
@@ -45,9 +46,9 @@ def load(tmp_path, model="auto", checkpoint=None, **kwargs):
         model,
         checkpoint,
         "cpu",
+        Precision.FP32,
         folder=tmp_path,
         patience=QUICK,
-        predictor_class=STOCK_PREDICTOR,
         **kwargs,
     )
 

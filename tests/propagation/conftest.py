@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+from benchmarks.stock import see_objects
 from lib.geometry import Axis, Grid
 from lib.models.build import build_network, read_config
 from lib.models.registry import BUILTIN, resolve
@@ -27,14 +28,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def see_objects(predictor):
-    """Random weights would call the object absent everywhere, and compare nothing but blanks."""
-    head = predictor.sam_mask_decoder.pred_obj_score_head
-    with torch.no_grad():
-        head.layers[-1].bias.fill_(5.0)
-    return predictor
 
 
 def small_config():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.stock import stock_state
+from benchmarks.stock import see_objects, stock_state
 from lib.geometry import Axis
 from lib.models.build import STOCK_PREDICTOR, build_network
 from lib.prompts.types import Box, Points
@@ -12,7 +12,7 @@ from lib.propagation.features import FeatureBank, SliceEncoder
 from lib.propagation.inferer import PseudoVideoInferer, rows_for
 from lib.propagation.policy import PRESETS
 from lib.propagation.video import PseudoVideo
-from tests.propagation.conftest import disc, run_pass, see_objects, small_config
+from tests.propagation.conftest import disc, run_pass, small_config
 
 torch.use_deterministic_algorithms(True, warn_only=True)
 

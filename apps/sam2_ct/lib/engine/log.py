@@ -25,6 +25,7 @@ from lib.engine.recipe import Recipe
 from lib.engine.report import Outcome, fingerprint, to_json
 from lib.errors import BadInput
 from lib.files import write_json
+from lib.models.precision import Precision
 from lib.transforms.load import load_labelmap
 from lib.transforms.save import save_labelmap
 
@@ -94,6 +95,11 @@ class Log:
     def checkpoint_sha256(self) -> str:
         """The checkpoint's content."""
         return str(self.report["checkpoint"]["sha256"])
+
+    @property
+    def precision(self) -> Precision:
+        """What it was computed with; logs from before there was a choice have float32."""
+        return Precision.parse(str(self.report["checkpoint"].get("precision", "fp32")))
 
     @property
     def threads(self) -> int:

@@ -111,7 +111,7 @@ class Pipeline:
         self.model = model
         self.bank = FeatureBank() if bank is None else bank
         batch = _GPU_BATCH if model.device.type == "cuda" else 1
-        self.inferer = PseudoVideoInferer(model.predictor, model.sha256, self.bank, batch)
+        self.inferer = PseudoVideoInferer(model.predictor, model.identity, self.bank, batch)
         self._lock = threading.Lock()
         self._opened: OrderedDict[tuple[object, ...], Case] = OrderedDict()
 
@@ -247,7 +247,12 @@ class Pipeline:
             crops=tuple(crop_report(part, source) for part in parts),
             settings=recipe.settings,
             checkpoint=CheckpointReport(
-                model.name, model.sha256, model.trained, model.image_size, str(model.device)
+                name=model.name,
+                sha256=model.sha256,
+                trained=model.trained,
+                image_size=model.image_size,
+                device=str(model.device),
+                precision=model.numerics.name,
             ),
             objects=objects,
             slices=slices,

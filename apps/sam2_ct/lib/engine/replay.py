@@ -89,7 +89,8 @@ def _same_model(log: Log, checkpoint: Path | None, device: str) -> LoadedModel:
     name, _, file = log.checkpoint.partition(":")
     if file and checkpoint is None:
         raise BadInput(f"the log was made with the checkpoint {file}: give it with --checkpoint")
-    loaded = load_predictor(name if name in CHECKPOINTS else BUILTIN, checkpoint, device)
+    known = name if name in CHECKPOINTS else BUILTIN
+    loaded = load_predictor(known, checkpoint, device, log.precision)
     if loaded.sha256 != log.checkpoint_sha256:
         raise BadInput(
             f"the log was made with another checkpoint ({log.checkpoint}, SHA-256 "

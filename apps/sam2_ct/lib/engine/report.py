@@ -63,6 +63,7 @@ class CheckpointReport:
         trained: False for random weights.
         image_size: side of the network's square input, pixels.
         device: where it ran.
+        precision: fp32 (as stock SAM 2), bf16 or fp16.
     """
 
     name: str
@@ -70,6 +71,7 @@ class CheckpointReport:
     trained: bool
     image_size: int
     device: str
+    precision: str
 
 
 @dataclass(frozen=True)

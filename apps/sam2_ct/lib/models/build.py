@@ -15,6 +15,7 @@ from sam2.sam2_video_predictor import SAM2VideoPredictor
 from lib.errors import BadInput, Unavailable
 from lib.models.checkpoint import Weights, architecture_of, put_into, read_weights
 from lib.models.download import Patience, fetch
+from lib.models.precision import Numerics, Precision, abilities, choose, put_to_work
 from lib.models.registry import BUILTIN, MODEL_DIR, Checkpoint, place_of, resolve
 
 #: What ``--model auto`` prefers.
@@ -47,6 +48,7 @@ class LoadedModel:
         sha256: Of the checkpoint file; stands for the weights in cache keys and reports.
         image_size: Side of the square input, pixels.
         device: Where it runs.
+        numerics: What it computes with.
         trained: False for random weights.
         warnings: Sentences the user must see; showing them is the caller's part.
     """
@@ -56,18 +58,24 @@ class LoadedModel:
     sha256: str
     image_size: int
     device: torch.device
+    numerics: Numerics
     trained: bool = True
     warnings: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """What tells features of this network from those of another, or in other numbers."""
+        return f"{self.sha256} {self.numerics.name}"
 
 
 def load_predictor(
     model: str = "auto",
     checkpoint: Path | None = None,
     device: str = "auto",
+    precision: Precision = Precision.AUTO,
     *,
     folder: Path | None = None,
     patience: Patience | None = None,
-    predictor_class: str = POLICY_PREDICTOR,
 ) -> LoadedModel:
     """Build the predictor for a model name or a checkpoint file.
 
@@ -77,20 +85,22 @@ def load_predictor(
         checkpoint: A user's own file. Its architecture is known from its SHA-256, otherwise
             from ``model``.
         device: ``auto`` (CUDA if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+        precision: What to compute with; ``fp32`` is stock SAM 2, bit for bit.
         folder: Where checkpoints lie and downloads go, see `place_of`.
         patience: Time limits of a download.
-        predictor_class: Dotted name of `SAM2VideoPredictor` or a subclass.
 
     Raises:
-        BadInput: Unknown model or device, an unusable checkpoint file.
+        BadInput: Unknown model or device, an unusable checkpoint file, a precision that the
+            device has no instructions for.
         Unavailable: A checkpoint asked for by name cannot be downloaded.
     """
     place = choose_device(device)  # first: it costs nothing and may refuse
+    numerics = choose(precision, abilities(place))
     if checkpoint is not None:
         weights = read_weights(checkpoint)
         kind = architecture_of(checkpoint, weights.sha256, model)
         name = kind.name if weights.sha256 == kind.sha256 else f"{kind.name}:{checkpoint.name}"
-        return _assemble(kind, weights, place, predictor_class, folder, name=name)
+        return _assemble(kind, weights, place, numerics, folder, name=name)
 
     warnings: list[str] = []
     if model == "auto":
@@ -101,9 +111,9 @@ def load_predictor(
     if chosen.url is not None:
         path = fetch(chosen, folder, patience=patience)
     elif not path.exists():
-        return _untrained(chosen, place, predictor_class, folder, warnings)
+        return _untrained(chosen, place, numerics, folder, warnings)
     weights = read_weights(path, expected=chosen)
-    return _assemble(chosen, weights, place, predictor_class, folder, warnings=warnings)
+    return _assemble(chosen, weights, place, numerics, folder, warnings=warnings)
 
 
 def choose_device(device: str) -> torch.device:
@@ -172,20 +182,22 @@ def _assemble(
     kind: Checkpoint,
     weights: Weights,
     device: torch.device,
-    predictor_class: str,
+    numerics: Numerics,
     folder: Path | None,
     *,
     name: str | None = None,
     warnings: list[str] | None = None,
 ) -> LoadedModel:
-    predictor = build_network(read_config(kind, folder), predictor_class)
+    predictor = build_network(read_config(kind, folder))
     put_into(predictor, weights, kind.name)
+    put_to_work(predictor.to(device), numerics)
     return LoadedModel(
-        predictor=predictor.to(device),
+        predictor=predictor,
         name=name or kind.name,
         sha256=weights.sha256,
         image_size=predictor.image_size,
         device=device,
+        numerics=numerics,
         warnings=tuple(warnings or ()),
     )
 
@@ -193,7 +205,7 @@ def _assemble(
 def _untrained(
     kind: Checkpoint,
     device: torch.device,
-    predictor_class: str,
+    numerics: Numerics,
     folder: Path | None,
     warnings: list[str],
 ) -> LoadedModel:
@@ -203,15 +215,17 @@ def _untrained(
         f"UNTRAINED NETWORK: {place_of(kind, folder)} is missing, so random weights are used and "
         "every mask and Dice value means nothing"
     )
-    predictor = build_network(config, predictor_class)
+    predictor = build_network(config).to(device)
+    put_to_work(predictor, numerics)
     recipe = "untrained, seed 0\n" + OmegaConf.to_yaml(config)
     return LoadedModel(
-        predictor=predictor.to(device),
+        predictor=predictor,
         name="untrained",
         # Not a file's hash, but as distinct: caches are keyed by it.
         sha256=hashlib.sha256(recipe.encode()).hexdigest(),
         image_size=predictor.image_size,
         device=device,
+        numerics=numerics,
         trained=False,
         warnings=(*warnings, warning),
     )

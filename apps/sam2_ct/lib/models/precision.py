@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 
 class Precision(Choice):
-    """What a user may ask for."""
+    """What a user may ask for; float16 is for GPUs that lack bfloat16."""
 
     AUTO = "auto"
     FP32 = "fp32"
     BF16 = "bf16"
+    FP16 = "fp16"
 
 
 @dataclass(frozen=True)
@@ -66,17 +67,17 @@ def choose(asked: Precision, device: Abilities) -> Numerics:
     """What `asked` means on a device.
 
     Raises:
-        BadInput: bfloat16 asked for where it would only be slow.
+        BadInput: a precision that would only be slow there.
     """
-    if asked is Precision.FP32:
-        return Numerics("fp32", "asked for")
-    if device.bf16:
-        return Numerics("bf16", "asked for" if asked is Precision.BF16 else device.name)
-    if device.fp16:
-        return Numerics("fp16", f"{device.name} has no bfloat16")
-    if asked is Precision.BF16:
-        raise BadInput(f"precision bf16: {device.name} has no instructions for it, use auto or fp32")
-    return Numerics("fp32", f"{device.name} has no instructions for bfloat16")
+    fast = {Precision.FP32: True, Precision.BF16: device.bf16, Precision.FP16: device.fp16}
+    if asked is Precision.AUTO:
+        best = next(p for p in (Precision.BF16, Precision.FP16, Precision.FP32) if fast[p])
+        return Numerics(best.value, device.name)
+    if not fast[asked]:
+        raise BadInput(
+            f"precision {asked.value}: {device.name} has no instructions for it, use auto or fp32"
+        )
+    return Numerics(asked.value, "asked for")
 
 
 def abilities(device: torch.device) -> Abilities:

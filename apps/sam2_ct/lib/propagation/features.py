@@ -44,6 +44,10 @@ class SliceFeatures:
         """Bytes held; the positional encoding is one copy for all slices."""
         return sum(t.numel() * t.element_size() for t in self.levels)
 
+    def to(self, dtype: torch.dtype) -> SliceFeatures:
+        """The levels as numbers of that kind."""
+        return SliceFeatures(tuple(level.to(dtype) for level in self.levels), self.position)
+
 
 class FeatureBank:
     """Features by (video, slice), least recently used first out, never above `max_bytes`.
@@ -124,8 +128,8 @@ class SliceEncoder:
 
     @torch.inference_mode()
     def __call__(self, t: int) -> SliceFeatures:
-        """Features of slice `t`."""
-        return self.bank.get(self.key, t) or self._encode(t)
+        """Features of slice `t`, in float32."""
+        return (self.bank.get(self.key, t) or self._encode(t)).to(torch.float32)
 
     def _encode(self, t: int) -> SliceFeatures:
         start = time.perf_counter()
@@ -140,6 +144,9 @@ class SliceEncoder:
         for n, s in enumerate(slices):
             levels = tuple(level[n : n + 1].clone() for level in out["backbone_fpn"])
             features = SliceFeatures(levels, self._position)
+            if features.top.dtype != torch.float32:
+                # computed in half precision, kept in the half that has more digits
+                features = features.to(torch.float16)
             self.bank.put(self.key, s, features)
             wanted = features if s == t else wanted
         self.seconds += time.perf_counter() - start

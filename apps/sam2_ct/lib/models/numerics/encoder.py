@@ -154,7 +154,10 @@ class HalfEncoder(nn.Module):
         self._blocks = [_Block(block, dtype) for block in trunk.blocks]
         laterals = [c.conv for c in neck.convs][::-1]  # finest first
         levels = [
-            *(_product(second, first, dtype) for first, second in zip(laterals, fine, strict=False)),
+            *(
+                _product(last, lateral, dtype)
+                for lateral, last in zip(laterals[:2], fine, strict=True)
+            ),
             *(Dense.of(lateral, dtype) for lateral in laterals[2:]),
         ]
         self._levels = dict(zip(trunk.stage_ends, levels, strict=True))  # by block

@@ -92,7 +92,7 @@ def add_mlp(
 
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Softmax attention; (B, heads, N, C), (B, heads, M, C), (B, heads, M, C) → (B, heads, N, C)."""
+    """Softmax attention of (B, heads, N, C) over (B, heads, M, C) → (B, heads, N, C)."""
     if k.shape[-2] <= _FEW_KEYS and not q.is_cuda:
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
         return torch.softmax(scores, dim=-1) @ v

@@ -20,7 +20,9 @@ class _Convolution:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """(B, H, W, in) → (B, H', W', out)."""
-        return F.conv2d(x.permute(0, 3, 1, 2), self.weight, self.bias, *self.how).permute(0, 2, 3, 1)
+        return F.conv2d(x.permute(0, 3, 1, 2), self.weight, self.bias, *self.how).permute(
+            0, 2, 3, 1
+        )
 
 
 class _Fuse:

@@ -14,7 +14,6 @@ from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.utils.sessions import Sessions
 
 from lib import places
-from lib.activelearning.next_volume import INFO_KEY, HardestFirst
 from lib.configs.tasks import TaskConfig
 from lib.engine.jobs import JobBoard
 from lib.engine.log import Results
@@ -30,10 +29,12 @@ from lib.serving.dicom_studies import DicomStudies, client_of_store
 from lib.serving.guards import host_asked_for
 from lib.serving.install import Openness, install
 from lib.serving.labels import submitted_label
+from lib.serving.next_volume import INFO_KEY, HardestFirst
 from lib.serving.patience import limit_patience
 from lib.serving.scratch import end_cleanly, keep_private, make_private, open_scratch
 from lib.serving.sessions import VolumeSessions
 from lib.serving.studies import Studies
+from lib.serving.upstream import folder_of
 
 
 class MyApp(MONAILabelApp):
@@ -152,6 +153,6 @@ class MyApp(MONAILabelApp):
 
     def _results_folder(self) -> Path:
         store = self.datastore()
-        folder = self.config.results or Path(store._datastore_path, "sam2_ct")
+        folder = self.config.results or folder_of(store) / "sam2_ct"
         make_private(folder)
         return folder

@@ -1,7 +1,7 @@
 from lib.activelearning.next_slice import confidence, next_slices
-from lib.activelearning.next_volume import HardestFirst
 from lib.geometry import Axis
 from lib.propagation.records import SliceRecord, Source
+from lib.serving.next_volume import HardestFirst
 
 
 def record(index, iou, source="forward", score=5.0, object_id=1, axis=Axis.AXIAL):

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from lib.commands.server import free_port, url_of
 from lib.serving.auth.users import Role, User, UsersFile
+from lib.serving.process import free_port, url_of
 
 APP = Path(__file__).parents[2] / "apps" / "sam2_ct"
 

@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from lib.commands.orthanc import OrthancMissing, find_orthanc
-from lib.commands.server import answers, free_port
 from lib.places import APP
+from lib.serving.process import answers, free_port
 from tests.signals import hears_ctrl_c
 
 COMMAND = [sys.executable, str(APP), "serve-dicom"]

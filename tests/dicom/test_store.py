@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from lib.commands.serve_dicom import dicom_environment
-from lib.commands.server import free_port
+from lib.serving.process import free_port
 from tests.server.conftest import Server, own_address, running_server
 from tests.server.viewers import Ohif
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lib.commands.server import answers, free_port, server_environment
 from lib.places import APP
+from lib.serving.process import answers, free_port, server_environment
 from tests.security.conftest import image_file
 from tests.server.viewers import Slicer
 

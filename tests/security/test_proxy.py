@@ -10,9 +10,9 @@ import pytest
 import requests
 from monailabel.client import MONAILabelClient
 
-from lib.commands.server import answers, free_port
 from lib.serving.auth.passwords import hashed
 from lib.serving.auth.users import Role, User, UsersFile
+from lib.serving.process import answers, free_port
 from tests.server.conftest import running_server
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "nginx.conf"

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import requests
 
-from lib.commands.server import server_command, server_environment
 from lib.sample.ct import SampleCT, make_sample_ct
+from lib.serving.process import server_command, server_environment
 from tests.server.viewers import Slicer
 
 START_LIMIT = 120.0

@@ -6,7 +6,7 @@ import time
 import pytest
 import requests
 
-from lib.commands.server import free_port, server_command, server_environment
+from lib.serving.process import free_port, server_command, server_environment
 from tests.server.conftest import own_address
 
 

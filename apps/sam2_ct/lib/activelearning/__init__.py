@@ -1,1 +1,1 @@
-"""What to look at next: a slice of this volume, or another volume."""
+"""Where one more painted slice would help most."""

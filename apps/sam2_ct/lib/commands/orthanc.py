@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib.commands.server import LOOPBACK, free_port
 from lib.errors import Unavailable
+from lib.serving.process import LOOPBACK, free_port
 
 PACKAGES = "orthanc orthanc-dicomweb"
 _PLUGINS = (Path("/usr/share/orthanc/plugins"), Path("/usr/lib/orthanc"))

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lib.commands.server import (
+from lib.errors import BadInput
+from lib.serving.process import (
     LOOPBACK,
     check_free,
     run_server,
@@ -16,7 +17,6 @@ from lib.commands.server import (
     shared_with,
     url_of,
 )
-from lib.errors import BadInput
 
 Port = Annotated[int, typer.Option(min=1, max=65535)]
 ModelName = Annotated[str, typer.Option(help="auto, builtin, tiny, small, base_plus, large")]

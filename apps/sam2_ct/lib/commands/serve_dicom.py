@@ -16,7 +16,8 @@ import typer
 
 from lib.commands.orthanc import orthanc
 from lib.commands.serve import Host, LabelNames, ModelName, Open, Origins, Port, Users
-from lib.commands.server import (
+from lib.errors import Unavailable
+from lib.serving.process import (
     LOOPBACK,
     answers,
     check_free,
@@ -26,7 +27,6 @@ from lib.commands.server import (
     shared_with,
     url_of,
 )
-from lib.errors import Unavailable
 
 
 def serve_dicom(

@@ -21,7 +21,6 @@ from monai.metrics import compute_dice
 from monai.transforms import Orientation
 from monailabel.client.client import MONAILabelClient, MONAILabelClientException
 
-from lib.commands.server import LOOPBACK, free_port, server_command, server_environment
 from lib.demo.overlay import draw_overlay
 from lib.errors import BadInput, Unavailable
 from lib.files import write_json, write_whole
@@ -29,6 +28,7 @@ from lib.geometry import Axis, Grid
 from lib.prompts.labelmap import from_labelmap
 from lib.prompts.simulated import mask_prompts
 from lib.sample.ct import make_sample_ct, write_case
+from lib.serving.process import LOOPBACK, free_port, server_command, server_environment
 from lib.transforms.load import grid_of, load_labelmap, load_volume
 from lib.transforms.save import save_labelmap
 

@@ -1,1 +1,1 @@
-"""Serving several people at once: queue, progress, cancelling, errors, and the log of results."""
+"""Serving several people at once: endpoint, guards, log-in, what of MONAI Label is exposed."""

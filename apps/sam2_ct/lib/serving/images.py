@@ -17,6 +17,7 @@ from lib.geometry import Grid
 from lib.models.hashing import update_from
 from lib.serving.names import is_uid
 from lib.serving.uploads import keep
+from lib.serving.upstream import dicomweb_client
 from lib.transforms.load import grid_of, load_volume, read_grid
 
 
@@ -108,7 +109,8 @@ def _new_series(instance: MONAILabelApp, image: str) -> bool:
     datastore = instance.datastore()
     if not isinstance(datastore, DICOMWebDatastore) or not is_uid(image):
         return False
-    return bool(datastore._client.search_for_series(search_filters={"SeriesInstanceUID": image}))
+    client = dicomweb_client(datastore)
+    return bool(client.search_for_series(search_filters={"SeriesInstanceUID": image}))
 
 
 def grid_of_image(instance: MONAILabelApp, image: str) -> Grid:

@@ -30,6 +30,7 @@ from lib.serving.proxy import dicom_proxy
 from lib.serving.roles import USER
 from lib.serving.routes import own_routes
 from lib.serving.session_routes import session_routes
+from lib.serving.upstream import dicomweb_client, http_session
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def install(
     ]
     store = instance.datastore()
     if isinstance(store, DICOMWebDatastore):
-        routers.append(dicom_proxy(instance.studies, store._client._session))
+        routers.append(dicom_proxy(instance.studies, http_session(dicomweb_client(store))))
     expose(app, routers, openness.groups)
     tell_in_sentences(app, folders)
 

@@ -6,6 +6,8 @@ from dicomweb_client import DICOMwebClient
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 
+from lib.serving.upstream import http_session
+
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 30.0  # between two pieces of an answer
 ATTEMPTS = 2
@@ -24,4 +26,4 @@ def limit_patience(client: DICOMwebClient) -> None:
     """
     client.set_http_retry_params(max_attempts=ATTEMPTS, wait_exponential_multiplier=250)
     for scheme in ("http://", "https://"):
-        client._session.mount(scheme, _InTime())
+        http_session(client).mount(scheme, _InTime())

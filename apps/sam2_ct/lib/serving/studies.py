@@ -33,10 +33,10 @@ from monailabel.datastore.local import (
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 
-from lib.activelearning.next_volume import INFO_KEY
 from lib.errors import BadInput
 from lib.files import beside, discard, sweep, sync
 from lib.serving import said
+from lib.serving.next_volume import INFO_KEY
 from lib.serving.scratch import as_usual
 
 logger = logging.getLogger(__name__)

@@ -6,6 +6,8 @@ import torch
 
 from lib.errors import BadInput
 from lib.geometry import Axis
+from lib.models.build import build_network
+from lib.models.precision import Numerics, Precision, abilities, put_to_work
 from lib.prompts.types import Box, Points
 from lib.propagation.conditioning import condition
 from lib.propagation.features import FeatureBank, SliceEncoder
@@ -13,7 +15,14 @@ from lib.propagation.policy import PRESETS
 from lib.propagation.stretches import stretches
 from lib.propagation.tracking import LockStep, Track
 from lib.propagation.video import PseudoVideo
-from tests.propagation.conftest import SLICES, disc, heard, run_pass
+from tests.propagation.conftest import (
+    SLICES,
+    disc,
+    heard,
+    run_pass,
+    see_objects,
+    small_config,
+)
 
 
 @pytest.fixture(scope="module")
@@ -233,9 +242,23 @@ def test_in_lock_step_tracks_say_the_same_as_one_by_one(encoder, name):
         assert np.abs(a.predicted_iou - b.predicted_iou).max() < 1e-3
 
 
+@pytest.fixture(scope="module")
+def in_half():
+    """The same network, computing as it is served where the processor has bfloat16."""
+    if not abilities(torch.device("cpu")).bf16:
+        pytest.skip("this processor has no instructions for bfloat16")
+    network = see_objects(build_network(small_config(), seed=1))
+    put_to_work(network, Numerics(Precision.BF16.value, "a test"))
+    return network
+
+
 @pytest.mark.parametrize("rows", [2, 4, 8])
-def test_what_a_track_says_does_not_depend_on_its_company(encoder, rows):
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_a_track_says_does_not_depend_on_its_company(encoder, precision, rows, request):
     """Bit for bit, or a correction would not equal a fresh request."""
+    if precision == "bf16":
+        network = request.getfixturevalue("in_half")
+        encoder = SliceEncoder(network, encoder.video, FeatureBank(), "in half")
     policy = PRESETS["is+stretches"]
     company = [t for prompts, way in MANY for t in tracks_of(encoder, prompts, way, policy)]
     LockStep(encoder, rows).run(company, outward=True)

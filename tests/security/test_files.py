@@ -254,3 +254,27 @@ def test_affines_that_make_no_sense(unharmed, text):
     content = bad.encode() + b"\n" + bytes(3840)
     for door in DOORS:
         assert door(unharmed, "x.nrrd", content).status_code == 422
+
+
+def test_sentences_name_no_path_of_the_server(victim, tmp_path):
+    array = np.full(SHAPE, 0.5, np.float32)
+    nib.save(nib.Nifti1Image(array, np.diag([2, 2, 3, 1])), tmp_path / "x.nii.gz")
+    halves = (tmp_path / "x.nii.gz").read_bytes()
+    answer = as_infer_label(victim, "x.nii.gz", halves)
+    assert "the upload is not a label map: it has fractional values" in answer.json()["detail"]
+    (victim.studies / "broken.nii.gz").write_bytes(b"no volume")
+    answer = victim.ask(
+        "POST",
+        "/infer/sam2_ct_points?image=broken",
+        files={"params": (None, '{"foreground":[[9,8,5]]}')},
+    )
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("the studies folder/broken.nii.gz is damaged")
+    (victim.studies / "broken.nii.gz").unlink()
+    session = as_session(victim, "x.nii.gz", halves).json()["session_id"]
+    answer = victim.ask(
+        "POST",
+        f"/infer/sam2_ct_points?session_id={session}",
+        files={"params": (None, '{"foreground":[[9,8,5]]}')},
+    )
+    assert answer.json()["detail"].startswith("the volume has the value 0.5 in every voxel")

@@ -110,7 +110,9 @@ def test_what_is_refused(server, model, body, query, code):
 
 
 def test_at_once(server):
-    answer = run(server, "sam2_ct_points", {"max_batch_size": 1}, images="all", run_sync=True)
+    answer = run(
+        server, "sam2_ct_points", {"max_batch_size": 1, "client_id": "batch"}, run_sync=True
+    )
     assert answer.ok, answer.text
     told = answer.json()
     assert told["status"] == "ERROR"  # nobody clicked anywhere

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,6 +26,12 @@ _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 #: Where the server's folders are, and what people know them by; the longest path first.
 _known: list[tuple[str, str]] = []
 
+#: Files whose names nobody knows.
+_NAMELESS = (
+    (re.compile(r"(the scratch folder/)?upload-\w+(\.nii(\.gz)?|\.nrrd)?"), "the upload"),
+    (re.compile(r"the session folder/[0-9a-f-]{36}/volume(\.nii(\.gz)?|\.nrrd)"), "the volume"),
+)
+
 _TOLD = (
     BadInput,
     Unavailable,
@@ -43,13 +50,13 @@ def as_answer(error: Exception) -> StarletteHTTPException:
 
 
 def _answer_to(error: Exception) -> StarletteHTTPException:
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if isinstance(cause, OSError) and cause.errno in _FULL:
+        return HTTPException(507, "the server's disk is full: nothing was changed")
     if isinstance(error, StarletteHTTPException):
         return error
     if isinstance(error, RequestValidationError):
         return HTTPException(422, "; ".join(_wrong_field(one) for one in error.errors()))
-    cause = error if isinstance(error, OSError) else error.__cause__
-    if isinstance(cause, OSError) and cause.errno in _FULL:
-        return HTTPException(507, "the server's disk is full: nothing was changed")
     if isinstance(cause, OSError) and cause.errno in _REFUSED:
         where = f" {cause.filename}" if cause.filename else ""
         said = str(error) if error is not cause else f"cannot write{where}: {cause.strerror}"
@@ -95,6 +102,8 @@ def tell_in_sentences(app: FastAPI, folders: Mapping[str, str | Path]) -> None:
 def _public(sentence: str) -> str:
     for path, name in _known:
         sentence = sentence.replace(path, name)
+    for pattern, name in _NAMELESS:
+        sentence = pattern.sub(name, sentence)
     return sentence.encode(errors="replace").decode()
 
 

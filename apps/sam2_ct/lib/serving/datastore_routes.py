@@ -23,7 +23,7 @@ from starlette.background import BackgroundTask
 from lib.errors import BadInput
 from lib.files import discard
 from lib.serving import said
-from lib.serving.images import grid_of_image
+from lib.serving.images import check_known, grid_of_image
 from lib.serving.names import image_name, tag_name, text_name
 from lib.serving.roles import ADMIN, USER, Annotator, AnyUser
 from lib.serving.studies import ENDINGS, NOTES
@@ -70,13 +70,13 @@ def datastore_routes(instance: MONAILabelApp) -> APIRouter:
     @router.delete("/", dependencies=ADMIN, include_in_schema=False)
     @router.delete("/image", dependencies=ADMIN, summary="Remove an image and its labels")
     def remove_image(id: str) -> dict:
-        _known(store(), id)
+        check_known(instance, id)
         store().remove_image(id)
         return {}
 
     @router.head("/image", dependencies=USER, summary="Whether an image is there")
     def check_image(image: str, check_sum: str = "") -> dict:
-        path = _image_file(store(), image)
+        path = _image_file(instance, image)
         algorithm, _, digest = check_sum.rpartition(":")
         algorithm = algorithm or "SHA256"
         if algorithm not in _ALGORITHMS:
@@ -87,16 +87,16 @@ def datastore_routes(instance: MONAILabelApp) -> APIRouter:
 
     @router.get("/image", dependencies=USER, summary="Download an image")
     def image(image: str) -> FileResponse:
-        return _download(_image_file(store(), image))
+        return _download(_image_file(instance, image))
 
     @router.get("/image/info", dependencies=USER, summary="What is known of an image")
     def image_info(image: str) -> dict:
-        _known(store(), image)
+        check_known(instance, image)
         return store().get_image_info(image)
 
     @router.put("/image/info", summary="Add to what is known of an image")
     def update_image_info(user: Annotator, image: str, info: Annotated[str, Form()] = "{}") -> None:
-        _known(store(), image)
+        check_known(instance, image)
         store().update_image_info(image, _info(info, user.username))
 
     @router.put("/label", summary="Submit a label")
@@ -109,7 +109,7 @@ def datastore_routes(instance: MONAILabelApp) -> APIRouter:
     ) -> dict[str, str]:
         tag = tag_name(tag or "final")
         info = _info(params, user.username)
-        _known(store(), image)
+        check_known(instance, image)
         path = keep_labels_on(grid_of_image(instance, image), label.file, label.filename or "")
         try:
             saved = store().save_label(image, str(path), tag, info)
@@ -200,14 +200,9 @@ def _info(text: str, user: str) -> dict[str, object]:
     return {**info, "user": user}
 
 
-def _known(store: Datastore, image: str) -> None:
-    if image not in store.list_images():
-        raise HTTPException(404, f"there is no image {ascii(image)[:80]} in the datastore")
-
-
-def _image_file(store: Datastore, image: str) -> str:
-    _known(store, image)
-    path = store.get_image_uri(image)
+def _image_file(instance: MONAILabelApp, image: str) -> str:
+    check_known(instance, image)
+    path = instance.datastore().get_image_uri(image)
     if not os.path.isfile(path):
         raise HTTPException(404, "the image is not a single file")
     return path

@@ -83,10 +83,16 @@ class DicomStudies(DICOMWebDatastore, Studies):
 
     def remove_copies(self) -> None:
         """Remove every copy of an image; labels stay, and so does what is known of both."""
-        for path in Path(self._model.image_path()).iterdir():
-            if path.is_dir() and is_uid(path.name):
+        images, labels = Path(self._model.image_path()), Path(self._model.label_path(None))
+        for path in [*images.iterdir(), *labels.glob("*/*")]:
+            # some were being fetched when their server was killed
+            if path.is_dir() and (is_uid(path.name) or path.name.startswith(".part-")):
                 shutil.rmtree(path, ignore_errors=True)
-            elif path.name.endswith(".nii.gz") and is_uid(path.name.removesuffix(".nii.gz")):
+            elif (
+                path.parent == images
+                and path.name.endswith(".nii.gz")
+                and is_uid(path.name.removesuffix(".nii.gz"))
+            ):
                 discard(path)
 
     def is_there(self, image_id: str, entry: ImageLabelModel) -> bool:

@@ -70,9 +70,18 @@ def find_image(
         return Subject(str(path), name=key, key=key)
     if not image:
         raise HTTPException(422, "no image: name one of the datastore, or give a session")
-    if image not in instance.datastore().list_images() and not _new_series(instance, image):
-        raise HTTPException(404, f"there is no image {image!r} in the datastore")
+    check_known(instance, image)
     return Subject(image, name=image, key=key_of_image(instance, image))
+
+
+def check_known(instance: MONAILabelApp, image: str) -> None:
+    """Say that the datastore has no such image.
+
+    Raises:
+        HTTPException: 404, so it is.
+    """
+    if image not in instance.datastore().list_images() and not _new_series(instance, image):
+        raise HTTPException(404, f"there is no image {ascii(image)[:80]} in the datastore")
 
 
 def key_of_image(instance: MONAILabelApp, image: str) -> str:

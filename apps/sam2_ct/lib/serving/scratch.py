@@ -37,6 +37,14 @@ def as_usual(path: Path) -> None:
     path.chmod(0o666 & ~_others)
 
 
+def make_usual(folder: Path) -> None:
+    """Make a folder of the studies, with the rights it would have without `keep_private`."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        path.chmod(0o777 & ~_others)
+
+
 def make_private(folder: Path) -> None:
     """Let nobody but its user into a folder of ours; it is made if it is not there.
 

@@ -37,7 +37,7 @@ from lib.errors import BadInput
 from lib.files import beside, discard, sweep, sync
 from lib.serving import said
 from lib.serving.next_volume import INFO_KEY
-from lib.serving.scratch import as_usual
+from lib.serving.scratch import as_usual, make_usual
 
 logger = logging.getLogger(__name__)
 
@@ -175,7 +175,7 @@ class Studies(LocalDatastore):
             raise ImageNotFoundException(f"Image {image_id} not found")
         _, ending = self._to_id(os.path.basename(label_filename))
         place = Path(self._model.label_path(tag), image_id + ending)
-        place.parent.mkdir(parents=True, exist_ok=True)
+        make_usual(place.parent)
         staged = self._stage(Path(label_filename), place)
         with self._changing():
             entry = self._entry(image_id)

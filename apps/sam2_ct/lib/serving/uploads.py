@@ -46,10 +46,7 @@ def keep(file: BinaryIO) -> Upload:
         path = path.rename(path.with_name(path.name + kind.value))
         header = _header(path)
         read_grid(path)
-    except BadInput as error:
-        path.unlink(missing_ok=True)
-        raise BadInput(str(error).replace(str(path), "the upload")) from error
-    except OSError:
+    except (BadInput, OSError):
         path.unlink(missing_ok=True)
         raise
     return Upload(path, header)

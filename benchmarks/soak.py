@@ -153,7 +153,7 @@ def besiege(folder: Path, count: int, clients: int) -> dict[str, object]:
     }
 
 
-def kill(folder: Path, kills: int, clients: int) -> dict[str, object]:
+def kill(folder: Path, kills: int, clients: int, minutes: float) -> dict[str, object]:
     """A server that is killed and started again and again."""
     studies, home = folder / "studies", folder / "home"
     studies.mkdir(parents=True)
@@ -161,7 +161,10 @@ def kill(folder: Path, kills: int, clients: int) -> dict[str, object]:
     known, chance = Acknowledged(), random.Random(1)
     workers = Workers(known, folder, clients)
     lost, starts, told = 0, [], 0
+    until = time.monotonic() + 60 * minutes
     for n in range(kills + 1):
+        if time.monotonic() > until:
+            kills = n
         log = folder / f"log-{n}"
         start = time.perf_counter()
         with running_server(str(studies), log, {}, SAM2_CT_HOME=str(home)) as server:
@@ -175,6 +178,8 @@ def kill(folder: Path, kills: int, clients: int) -> dict[str, object]:
                 workers.work(server, chance.uniform(0.2, 2.0))
         told += len(alarms(log))
         log.unlink()
+        if n == kills:
+            break
     return {
         "kills": kills,
         "starts after them": len(starts) - 1,
@@ -189,12 +194,15 @@ def main(
     count: Annotated[int, typer.Option("--requests")] = 10_000,
     kills: int = 200,
     clients: int = 8,
+    minutes: Annotated[float, typer.Option(help="most time for the kills")] = 120,
 ) -> None:
     """Besiege a server, then kill it."""
+    table: dict[str, object] = {"clients": clients}
     with tempfile.TemporaryDirectory() as folder:
-        table = besiege(Path(folder, "siege"), count, clients) | {"clients": clients}
+        if count:
+            table |= besiege(Path(folder, "siege"), count, clients)
         if kills:
-            table |= kill(Path(folder, "kills"), kills, clients)
+            table |= kill(Path(folder, "kills"), kills, clients, minutes)
     print("| | |\n|:--|--:|")
     for name, value in table.items():
         print(f"| {name} | {value} |")

@@ -11,6 +11,7 @@ from lib.prompts.types import Box, Points
 from lib.propagation.features import FeatureBank, SliceEncoder
 from lib.propagation.inferer import PseudoVideoInferer, rows_for
 from lib.propagation.policy import PRESETS
+from lib.propagation.settings import Propagation, PropagationSettings
 from lib.propagation.video import PseudoVideo
 from tests.propagation.conftest import disc, run_pass, small_config
 
@@ -124,8 +125,16 @@ def test_another_policy_is_another_result(predictor, video):
 def test_exact_requests_go_one_by_one(predictor, monkeypatch):
     """Else a batch would round otherwise; where it may, the small network is batched."""
     engine = PseudoVideoInferer(predictor, "test")
-    assert engine.rows_of(6) == 1
+    single, both = (
+        PropagationSettings(policy=PRESETS[policy], propagation=propagation)
+        for policy, propagation in (
+            ("is+sps", Propagation.SINGLE),
+            ("stretches", Propagation.FORWARD_BACKWARD),
+        )
+    )
+    assert engine.rows_of(both, 3) == 1
     monkeypatch.setattr(predictor, "exact", False)
-    assert [engine.rows_of(tracks) for tracks in (1, 2, 6)] == [2, 4, 4]
+    assert [engine.rows_of(single, objects) for objects in (1, 2, 6)] == [1, 2, 4]
+    assert [engine.rows_of(both, objects) for objects in (1, 2, 6)] == [4, 4, 4]
     assert rows_for("cpu", 1024, 6) == 1
-    assert [rows_for("cuda", 1024, tracks) for tracks in (1, 2, 6)] == [2, 4, 8]
+    assert [rows_for("cuda", 1024, tracks) for tracks in (1, 4, 12)] == [1, 4, 8]

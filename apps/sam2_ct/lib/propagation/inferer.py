@@ -46,17 +46,16 @@ def rows_for(device: str, image_size: int, tracks: int) -> int:
     """Rows of a batch in lock-step: one rule for network, device and kind of request.
 
     It must not depend on how many slices are prompted: what a correction finds among earlier work
-    was tracked in batches of this size. Two stretches are taken to be under way per object and
-    direction; more rows would often be padding.
+    was tracked in batches of this size.
 
     Args:
         device: type of the network's device.
         image_size: side of its input, pixels.
-        tracks: objects × directions of the request.
+        tracks: how many tracks are usually under way; more rows would be padding.
     """
     if device != "cpu":
-        return min(_GPU_ROWS, 2 * tracks)
-    return min(_CPU_ROWS, 2 * tracks) if image_size <= _SMALL_SIDE else 1
+        return min(_GPU_ROWS, tracks)
+    return min(_CPU_ROWS, tracks) if image_size <= _SMALL_SIDE else 1
 
 
 class PseudoVideoInferer:
@@ -94,12 +93,15 @@ class PseudoVideoInferer:
         self.rows = rows
         self.store = Store() if store is None else store
 
-    def rows_of(self, tracks: int) -> int:
-        """Rows of a batch in lock-step, for a request of objects × directions `tracks`."""
+    def rows_of(self, settings: PropagationSettings, objects: int) -> int:
+        """Rows of a batch in lock-step for so many objects."""
         if self.rows is not None:
             return self.rows
         if self.predictor.exact:
             return 1
+        both = settings.propagation is Propagation.FORWARD_BACKWARD
+        # of independent stretches there are mostly two or more per direction, else there is one
+        tracks = objects * (1 + both) * (1 + settings.policy.independent)
         return rows_for(self.predictor.device.type, self.predictor.image_size, tracks)
 
     def __call__(
@@ -269,12 +271,10 @@ class _Run:
         predictor = inferer.predictor
         video = PseudoVideo(self.volume, self.grid, axis, predictor.image_size)
         encoder = SliceEncoder(predictor, video, inferer.bank, inferer.checkpoint, inferer.batch)
-        both = settings.propagation is Propagation.FORWARD_BACKWARD
-        tracks = len(objects) * (1 + both)
         run = AxisRun(
             encoder,
             settings,
-            batch=inferer.rows_of(tracks),
+            batch=inferer.rows_of(settings, len(objects)),
             counter=self.counter,
             taken=self.taken,
             store=inferer.store,

@@ -8,8 +8,9 @@ from benchmarks.stock import see_objects, stock_state
 from lib.geometry import Axis
 from lib.models.build import STOCK_PREDICTOR, build_network
 from lib.prompts.types import Box, Points
+from lib.propagation.batches import rows_for, slices_at_once
 from lib.propagation.features import FeatureBank, SliceEncoder
-from lib.propagation.inferer import PseudoVideoInferer, rows_for
+from lib.propagation.inferer import PseudoVideoInferer
 from lib.propagation.policy import PRESETS
 from lib.propagation.settings import Propagation, PropagationSettings
 from lib.propagation.video import PseudoVideo
@@ -132,9 +133,10 @@ def test_exact_requests_go_one_by_one(predictor, monkeypatch):
             ("stretches", Propagation.FORWARD_BACKWARD),
         )
     )
-    assert engine.rows_of(both, 3) == 1
+    assert engine.rows_of(both, 3) == engine.batch == 1
     monkeypatch.setattr(predictor, "exact", False)
     assert [engine.rows_of(single, objects) for objects in (1, 2, 6)] == [1, 2, 4]
     assert [engine.rows_of(both, objects) for objects in (1, 2, 6)] == [4, 4, 4]
-    assert rows_for("cpu", 1024, 6) == 1
+    assert PseudoVideoInferer(predictor, "test").batch == 4
+    assert rows_for("cpu", 1024, 6) == slices_at_once("cpu", 1024) == 1
     assert [rows_for("cuda", 1024, tracks) for tracks in (1, 4, 12)] == [1, 4, 8]

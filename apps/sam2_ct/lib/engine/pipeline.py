@@ -53,9 +53,6 @@ from lib.transforms.chain import pre_transforms
 from lib.transforms.load import grid_of
 from lib.transforms.window import Window
 
-# On a GPU the encoder is faster in batches; on a CPU a batch gains nothing and would make the
-# first slice wait for its neighbours.
-_GPU_BATCH = 8
 _OPEN_VOLUMES = 2
 _PACKAGES = ("torch", "sam2", "monai", "monailabel", "numpy")
 
@@ -110,8 +107,7 @@ class Pipeline:
     def __init__(self, model: LoadedModel, bank: FeatureBank | None = None) -> None:
         self.model = model
         self.bank = FeatureBank() if bank is None else bank
-        batch = _GPU_BATCH if model.device.type == "cuda" else 1
-        self.inferer = PseudoVideoInferer(model.predictor, model.identity, self.bank, batch)
+        self.inferer = PseudoVideoInferer(model.predictor, model.identity, self.bank)
         self._lock = threading.Lock()
         self._opened: OrderedDict[tuple[object, ...], Case] = OrderedDict()
 

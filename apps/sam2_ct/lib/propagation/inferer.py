@@ -18,6 +18,7 @@ from lib.geometry import Axis, Grid
 from lib.prompts.types import Prompt, PromptSet
 from lib.prompts.wiped import Wiped
 from lib.propagation.axis import AxisRun, Counter, Progress, painted_slices
+from lib.propagation.batches import rows_for, slices_at_once
 from lib.propagation.extent import Extent, ExtentRule
 from lib.propagation.features import FeatureBank, SliceEncoder
 from lib.propagation.fusion import ABSENT, mean_logits
@@ -29,33 +30,10 @@ from lib.propagation.seeding import cross_axis_masks
 from lib.propagation.settings import Prior, Propagation, PropagationSettings
 from lib.propagation.video import PseudoVideo
 
-__all__ = ["PAINTED", "Progress", "Propagated", "PseudoVideoInferer", "rows_for"]
+__all__ = ["PAINTED", "Progress", "Propagated", "PseudoVideoInferer"]
 
 # above anything the network says, so that no other object takes a voxel a person painted
 PAINTED = 1024.0
-
-# Most rows of a batch in lock-step. On a CPU a slice of the built-in network at 192² takes 8.6 ms
-# alone, 6.8 ms as one of 2 rows, 5.8 of 4, 5.6 of 8 or 16: 4, the smallest number that has nearly
-# all of the gain. A network that sees 512² gains nothing. That of a GPU is not measured.
-_CPU_ROWS = 4
-_SMALL_SIDE = 256
-_GPU_ROWS = 8
-
-
-def rows_for(device: str, image_size: int, tracks: int) -> int:
-    """Rows of a batch in lock-step: one rule for network, device and kind of request.
-
-    It must not depend on how many slices are prompted: what a correction finds among earlier work
-    was tracked in batches of this size.
-
-    Args:
-        device: type of the network's device.
-        image_size: side of its input, pixels.
-        tracks: how many tracks are usually under way; more rows would be padding.
-    """
-    if device != "cpu":
-        return min(_GPU_ROWS, tracks)
-    return min(_CPU_ROWS, tracks) if image_size <= _SMALL_SIDE else 1
 
 
 class PseudoVideoInferer:
@@ -70,8 +48,8 @@ class PseudoVideoInferer:
             features and of finished stretches.
         bank: encoded slices, shared between calls.
         batch: slices per call of the image encoder.
-        rows: rows of a batch in lock-step; 1 tracks one by one. None: `rows_for` decides, or 1 if
-            the predictor is to be exact.
+        rows: rows of a batch in lock-step; 1 tracks one by one.
+            For either, None: as `lib.propagation.batches` says, or 1 if the predictor is exact.
         store: finished stretches, so that a correction tracks only what it changes.
     """
 
@@ -80,7 +58,7 @@ class PseudoVideoInferer:
         predictor: PolicyVideoPredictor,
         checkpoint: str,
         bank: FeatureBank | None = None,
-        batch: int = 1,
+        batch: int | None = None,
         *,
         rows: int | None = None,
         store: Store | None = None,
@@ -89,7 +67,8 @@ class PseudoVideoInferer:
         self.predictor = predictor
         self.checkpoint = checkpoint
         self.bank = FeatureBank() if bank is None else bank
-        self.batch = batch
+        device, side = predictor.device.type, predictor.image_size
+        self.batch = batch or (1 if predictor.exact else slices_at_once(device, side))
         self.rows = rows
         self.store = Store() if store is None else store
 

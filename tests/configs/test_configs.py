@@ -14,7 +14,7 @@ from lib.propagation.settings import Propagation
     [
         {},
         {"policy": "tau=0.2,sliced=3", "window": "40,350", "axis": "coronal"},
-        {"propagation": "forward-backward", "merge": "distance", "end_of_object": "0"},
+        {"propagation": "forward-backward", "merge": "distance", "extent": "painted"},
         {"carry": "true", "overlap": "yes", "window": "clahe+bone", "policy": "stride2+sps"},
     ],
 )
@@ -33,8 +33,8 @@ def test_absent_and_empty_options_keep_the_default():
     "options",
     [
         {"carry": "perhaps"},
-        {"end_of_object": "-1"},
-        {"end_of_object": "three"},
+        {"extent": "9-3"},
+        {"prior": "three"},
         {"merge": "median"},
         {"carry": "true", "propagation": "forward-backward"},
         {"policy": "is,sliced=2"},
@@ -51,13 +51,13 @@ def test_server_configuration():
             "model": "builtin",
             "policy": "sps",
             "propagation": "three-axis",
-            "end_of_object": "5",
+            "extent": "open",
             "cache_mb": "64",
             "labels": "rib, hip",
         }
     )
     assert config.settings.propagation is Propagation.THREE_AXIS
-    assert config.settings.end_of_object == 5
+    assert config.settings.extent.describe() == "open"
     assert config.cache_mb == 64
     assert config.labels == {"rib": 1, "hip": 2}
     assert config.viewer_options()["policy"][0] == "sps"

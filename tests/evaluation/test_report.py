@@ -74,7 +74,6 @@ def stored(tmp_path_factory):
         "device": "cpu (1 thread)",
         "processor": "any",
         "ray": None,
-        "end_of_object": 0,
         "base": {"window": "bone"},
         "configurations": [{"key": k} for k in keys if k not in scales],
         "rows": [r.as_json() for r in rows],

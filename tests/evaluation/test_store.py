@@ -11,7 +11,6 @@ RUN = {
     "split_checksum": "abc",
     "model": "builtin",
     "checkpoint_sha256": "def",
-    "end_of_object": 0,
     "configurations": [{"key": "one"}],
     "rows": [{"table": "1", "experiment": "e", "label": "one"}],
     "skipped": {},

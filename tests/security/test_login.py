@@ -25,7 +25,7 @@ from tests.server.conftest import Server, running_server
 TIMEOUT = 60
 CLICK = {"foreground": [[30, 24, 12]], "label": "bone"}
 #: A long propagation, to be looked at and stopped meanwhile.
-LONG = {"propagation": "forward-backward", "end_of_object": 0, "axis": "axial"}
+LONG = {"propagation": "forward-backward", "extent": "whole", "axis": "axial"}
 
 
 @dataclass

@@ -97,7 +97,7 @@ WRONG = [
     {"foreground": [[9, 8, 5]], "window": "0,0"},
     {"foreground": [[9, 8, 5]], "axis": {"a": 1}},
     {"foreground": [[9, 8, 5]], "propagation": 3},
-    {"foreground": [[9, 8, 5]], "end_of_object": "x"},
+    {"foreground": [[9, 8, 5]], "extent": "x"},
     {"foreground": [[9, 8, 5]], "carry": []},
     {"foreground": [[9, 8, 5]], "model": ["x", {}]},
     {"foreground": [[9, 8, 5]], "model": "../../x"},

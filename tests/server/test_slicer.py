@@ -29,7 +29,7 @@ def test_info_tells_slicer_which_panel(slicer):
     }
     options = models["sam2_ct_masks"]["config"]
     assert {"policy", "propagation", "window", "axis", "model", "prompt_slices"} == set(options)
-    assert options["policy"][0] == "is+sps"
+    assert options["policy"][0] == "is+sps+independent"
     assert options["model"][0] == "builtin"
 
 
@@ -166,7 +166,7 @@ class TestScribbles:
             policy=["baseline", "sps"],
             window="",
             propagation=None,
-            end_of_object="",
+            extent="",
             prompt_slices="",
         )
         assert answer.status == 200, answer.detail

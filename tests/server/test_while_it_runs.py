@@ -10,7 +10,7 @@ import pytest
 import requests
 
 #: Some seconds of work: 300 slices there and back, to the ends of the volume.
-LONG = {"propagation": "forward-backward", "end_of_object": 0, "axis": "axial"}
+LONG = {"propagation": "forward-backward", "extent": "whole", "axis": "axial"}
 CLICK = [[20, 20, 150]]
 
 

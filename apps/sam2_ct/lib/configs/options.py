@@ -20,9 +20,11 @@ from urllib.parse import urlsplit
 from lib.errors import BadInput
 from lib.geometry import Axis
 from lib.models.registry import CHECKPOINTS
+from lib.propagation.extent import RULES as EXTENTS
+from lib.propagation.extent import Extent
 from lib.propagation.policy import MemoryPolicy, parse_policy
 from lib.propagation.policy import describe as describe_policy
-from lib.propagation.settings import Propagation, PropagationSettings
+from lib.propagation.settings import Prior, Propagation, PropagationSettings
 from lib.transforms.window import PRESETS as WINDOWS
 from lib.transforms.window import Window, parse_window
 
@@ -246,11 +248,21 @@ class Settings:
     """What a request may choose; it decides the result, and stands in its report and log."""
 
     policy: MemoryPolicy = _declare(
-        lambda: parse_policy("is+sps"),
+        lambda: parse_policy("is+sps+independent"),
         "what the memory bank holds; presets joined with +, or key=value,…",
         read=lambda v: parse_policy(str(v)),
         write=describe_policy,
-        choices=("is+sps", "sps", "is", "baseline", "sliced2", "stride4", "gate1"),
+        choices=(
+            "is+sps+independent",
+            "is+sps",
+            "is+stretches",
+            "sps",
+            "is",
+            "baseline",
+            "sliced2",
+            "stride4",
+            "gate1",
+        ),
         menu=True,
     )
     propagation: Propagation = _declare(
@@ -288,10 +300,22 @@ class Settings:
         read=_one_of("merge", "mean", "distance"),
         choices=("mean", "distance"),
     )
-    end_of_object: int = _declare(
-        3,
-        "empty slices after which a pass ends; 0: never",
-        read=_count(0, "end_of_object"),
+    extent: Extent = _declare(
+        Extent(),
+        "where objects end: found, at the outermost marked slices, where the network loses them, "
+        "at the volume's edge, or a range like 10-40",
+        read=lambda v: Extent.parse(str(v)),
+        write=lambda v: v.describe(),
+        choices=EXTENTS,
+        menu=True,
+    )
+    prior: Prior = _declare(
+        Prior.AUTO,
+        "shape between painted slices and density inside them help the network",
+        read=lambda v: Prior.parse(str(v)),
+        write=lambda v: v.value,
+        choices=tuple(p.value for p in Prior),
+        menu=True,
     )
     overlap: bool = _declare(
         False,
@@ -320,7 +344,8 @@ class Settings:
             axis=self.axis or Axis.AXIAL,
             carry=self.carry,
             merge=self.merge,
-            end_of_object=self.end_of_object,
+            extent=self.extent,
+            prior=self.prior,
         )
 
     def describe(self) -> dict[str, object]:

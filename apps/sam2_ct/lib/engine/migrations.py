@@ -12,7 +12,7 @@ from lib.geometry import Axis
 from lib.prompts.record import from_record, pack, unpack
 
 FORMAT = "sam2_ct result"
-SCHEMA = 2
+SCHEMA = 3
 
 Content = dict[str, Any]
 
@@ -57,6 +57,15 @@ def _from_1(content: Content) -> Content:
     return {**content, "recipe": recipe, "report": report}
 
 
+def _from_2(content: Content) -> Content:
+    """Tracking went on to the volume's edge, or until three slices in a row were empty."""
+    recipe, report = content["recipe"], content["report"]
+    then = {"extent": "whole", "prior": "off"}
+    settings = recipe["settings"] | then
+    report = report | {"settings": report.get("settings", {}) | then}
+    return {**content, "recipe": recipe | {"settings": settings}, "report": report}
+
+
 def _without_whole_slices(record: Mapping[str, Any], prompts: Mapping[str, Any]) -> Content:
     """`taken` without the slices that are taken as a whole, and those slices as `wiped`."""
     taken, marked = unpack(record), from_record(prompts)
@@ -71,4 +80,4 @@ def _without_whole_slices(record: Mapping[str, Any], prompts: Mapping[str, Any])
     return {"taken": pack(taken) if taken.any() else None, "wiped": wiped}
 
 
-_STEPS: Mapping[int, Callable[[Content], Content]] = {1: _from_1}
+_STEPS: Mapping[int, Callable[[Content], Content]] = {1: _from_1, 2: _from_2}

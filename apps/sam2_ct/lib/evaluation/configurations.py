@@ -15,8 +15,9 @@ from lib.configs.options import Settings, Where, options_of
 from lib.errors import BadInput
 from lib.geometry import Axis
 from lib.prompts.simulated import positions
+from lib.propagation.extent import Extent, ExtentRule
 from lib.propagation.policy import describe, parse_policy
-from lib.propagation.settings import Propagation
+from lib.propagation.settings import Prior, Propagation
 
 #: The tables of `paper.yaml`; `all` is all of them.
 TABLES = ("1", "5", "6", "7", "interactive", "challenge")
@@ -34,8 +35,13 @@ class Method(str, Enum):
 
 
 # The paper's base (III-A). It cuts the volume to the object, so there is no end to look for, and
-# stock SAM 2 never stops: `end_of_object` is off here, unlike in a served request.
-BASE = Settings(policy=parse_policy("baseline"), axis=Axis.AXIAL, end_of_object=0)
+# stock SAM 2 never stops and knows no prior: both are off here, unlike in a served request.
+BASE = Settings(
+    policy=parse_policy("baseline"),
+    axis=Axis.AXIAL,
+    extent=Extent(ExtentRule.WHOLE),
+    prior=Prior.OFF,
+)
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,8 @@ class Configuration:
                 describe(s.policy),
                 *(["carry"] if s.carry else []),
                 *([f"axis-{s.axis.value}"] if s.axis != BASE.axis else []),
-                *([f"end-{s.end_of_object}"] if s.end_of_object else []),
+                *([f"extent-{s.extent.describe()}"] if s.extent != BASE.extent else []),
+                *([f"prior-{s.prior.value}"] if s.prior != BASE.prior else []),
             ]
         else:
             parts = [self.method.value, *parts]

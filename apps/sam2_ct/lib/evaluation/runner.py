@@ -175,7 +175,6 @@ def describe(
         "device": device_name(model.device),
         "processor": f"{platform.machine()}, {os.cpu_count()} cores",
         "ray": job.ray,
-        "end_of_object": job.base.end_of_object,
         "base": job.base.describe(),
         "configurations": [{"key": k, **describe_one(c)} for k, c in wanted.items()],
         "rows": [r.as_json() for r in job.rows],

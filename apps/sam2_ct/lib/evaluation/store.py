@@ -26,7 +26,7 @@ FORMAT = "sam2_ct results 2"
 _CIRCUMSTANCES = ("device", "processor", "ray", "versions")
 
 #: What must be the same for results to stand in one folder.
-_IDENTITY = ("split_checksum", "model", "checkpoint_sha256", "end_of_object")
+_IDENTITY = ("split_checksum", "model", "checkpoint_sha256")
 
 
 class ResultStore:

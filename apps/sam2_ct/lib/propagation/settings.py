@@ -48,7 +48,6 @@ class PropagationSettings:
     merge: str = "mean"
     extent: Extent = field(default_factory=lambda: Extent(ExtentRule.WHOLE))
     prior: Prior = Prior.OFF
-    end_of_object: int = 0
 
     def __post_init__(self) -> None:
         if self.merge not in ("mean", "distance"):

@@ -203,7 +203,7 @@ def test_interrupted_leaves_nothing(tmp_path, ct_array, painted):
     ct, prompts = save(long, tmp_path / "ct.nii.gz"), save(marks, tmp_path / "p.nii.gz")
     before = set(tmp_path.iterdir())
     command = [sys.executable, SCRIPT, ct, "--prompts", prompts, "-o", tmp_path / "o.nii.gz"]
-    command += ["--model", "builtin", "--end-of-object", "0"]
+    command += ["--model", "builtin", "--extent", "whole"]
     process = subprocess.Popen(
         [*map(str, command)],
         stderr=subprocess.PIPE,

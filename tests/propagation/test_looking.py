@@ -86,8 +86,10 @@ def test_where_the_network_sees_every_voxel_there_is_no_window(predictor, monkey
     assert look_closer(predictor, "test", np.zeros(marked.grid.shape), marked) == marked
 
 
-def test_an_empty_look_leaves_the_click(predictor, monkeypatch):
-    monkeypatch.setattr(looking, "_look", lambda *_: looking._Look(np.zeros((80, 90), bool), 0.9))
+@pytest.mark.parametrize(("voxels", "trust"), [(0, 0.9), (9, 0.1)])
+def test_an_empty_or_doubtful_look_leaves_the_click(voxels, trust, predictor, monkeypatch):
+    mask = np.arange(80 * 90).reshape(80, 90) < voxels
+    monkeypatch.setattr(looking, "_look", lambda *_: looking._Look(mask, trust))
     marked = PromptSet(Grid((80, 90, 5), np.eye(4)), (clicks((40, 40)),))
     assert look_closer(predictor, "test", np.zeros(marked.grid.shape), marked).prompts == (
         marked.prompts

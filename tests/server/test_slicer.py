@@ -28,7 +28,9 @@ def test_info_tells_slicer_which_panel(slicer):
         "sam2_ct_propagate": ("segmentation", 3),
     }
     options = models["sam2_ct_masks"]["config"]
-    assert {"policy", "propagation", "window", "axis", "model", "prompt_slices"} == set(options)
+    assert {
+        *("policy", "propagation", "window", "axis", "extent", "prior", "model", "prompt_slices")
+    } == set(options)
     assert options["policy"][0] == "is+sps+independent"
     assert options["model"][0] == "builtin"
 

@@ -45,6 +45,7 @@ from lib.geometry import Bounds, Grid
 from lib.models.build import LoadedModel
 from lib.prompts.types import Points, PromptSet
 from lib.prompts.wiped import Wiped, as_voxels
+from lib.propagation.extent import Extent, ExtentRule
 from lib.propagation.features import FeatureBank
 from lib.propagation.inferer import Progress, PseudoVideoInferer
 from lib.propagation.looking import look_closer
@@ -283,7 +284,12 @@ def _pieces(recipe: Recipe) -> list[_Piece]:
     if not recipe.each_slice_alone:
         return [_Piece(recipe.prompts, recipe.settings, recipe.roi)]
     grid = recipe.prompts.grid
-    settings = replace(recipe.settings, propagation=Propagation.SINGLE, carry=False)
+    settings = replace(
+        recipe.settings,
+        propagation=Propagation.SINGLE,
+        carry=False,
+        extent=Extent(ExtentRule.WHOLE),
+    )
     where = sorted({(p.axis, p.index) for p in recipe.prompts.prompts}, key=lambda w: w[1])
     pieces = []
     for axis, index in where:

@@ -129,8 +129,6 @@ class ChangePoint:
         best = max(range(len(sums)), key=sums.__getitem__)
         if not final and sums[-1] > sums[best] - HOPELESS:
             return None
-        if not outward:
-            return End(self.outermost, "the volume ends there")
         if best == 0:
             return End(self.outermost, self._why_not_beyond(sums))
         if best == len(outward):

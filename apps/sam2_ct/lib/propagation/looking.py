@@ -25,6 +25,9 @@ from lib.propagation.video import PseudoVideo
 WINDOWS_MM = (200.0, 100.0, 50.0)
 """Sides of the windows: from a pelvis to a rib."""
 
+TRUSTED = 0.3
+"""Predicted IoU that a look needs, or else the click is left as it is."""
+
 RIM_MM = 5.0
 """A window reaches at least this far beyond every foreground click."""
 
@@ -39,8 +42,8 @@ def look_closer(
 ) -> PromptSet:
     """The prompts, clicks on slices that were not painted or boxed replaced by masks.
 
-    Nothing is replaced where the network sees every voxel of a whole slice anyway, nor on slices
-    with background clicks only: these correct what tracking says there.
+    Nothing is replaced where the network sees every voxel of a whole slice anyway, where it trusts
+    no look, nor on slices with background clicks only: these correct what tracking says there.
 
     Args:
         predictor: in evaluation mode; not to be used by anybody else meanwhile.
@@ -57,9 +60,9 @@ def look_closer(
         clicked = len(clicks) == len(here) and any(len(p.foreground) for p in clicks)
         rows, columns = (prompts.grid.shape[d] for d in in_plane_dims(prompts.grid, axis))
         if clicked and max(rows, columns) > predictor.image_size // _MASK_STRIDE:
-            mask = _most_trusted(predictor, checkpoint, volume, prompts.grid, clicks)
-            if mask.any():
-                here = [Mask(axis, index, object_id, mask, drawn=False)]
+            look = _most_trusted(predictor, checkpoint, volume, prompts.grid, clicks)
+            if look.mask.any() and look.predicted_iou >= TRUSTED:
+                here = [Mask(axis, index, object_id, look.mask, drawn=False)]
         kept += here
     return PromptSet(prompts.grid, tuple(kept))
 
@@ -78,13 +81,12 @@ def _most_trusted(
     volume: NDArray[np.floating],
     grid: Grid,
     clicks: Sequence[Points],
-) -> NDArray[np.bool_]:
-    """(rows, columns) mask of the clicked slice."""
+) -> _Look:
     looks = []
     for side in WINDOWS_MM:
         start, stop = window(grid, clicks, side)
         looks.append(_look(predictor, checkpoint, volume, grid, clicks, (start, stop)))
-    return max(looks, key=lambda look: look.predicted_iou).mask
+    return max(looks, key=lambda look: look.predicted_iou)
 
 
 def window(

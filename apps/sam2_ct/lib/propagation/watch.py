@@ -113,8 +113,10 @@ class ObjectWatch:
         return next((s for s in (self._low, self._high) if s.is_beyond(t)), None)
 
     def _end_of(self, side: _Side) -> tuple[int, Rule, str]:
-        end = side.judge(self._inner, final=True)
         limit = side.limit
+        if limit.rule is None and limit.last == side.outermost:
+            return limit.last, Rule.VOLUME, "the volume ends there"
+        end = side.judge(self._inner, final=True)
         if limit.rule is not None and (end is None or end.last == limit.last):
             return limit.last, limit.rule, _WHY[limit.rule]
         assert end is not None  # without a rule there is a detector, which had to answer

@@ -94,7 +94,7 @@ class Subject:
             {
                 "policy": arguments.policy,
                 "propagation": "forward-backward" if self.both else "single",
-                "end_of_object": 0,  # random weights see no end
+                "extent": "whole",  # random weights see no end
             }
         )
         slices = self.slices = arguments.slices

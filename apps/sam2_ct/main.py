@@ -80,7 +80,10 @@ class MyApp(MONAILabelApp):
         """The models of the viewers' lists."""
         config = self.config
         engines = Engines(
-            ModelKey(config.model, config.checkpoint), config.device, config.cache_mb << 20
+            ModelKey(config.model, config.checkpoint),
+            config.device,
+            config.cache_mb << 20,
+            config.precision,
         )
         self.services = Services(config, engines, self.board, Results(self._results_folder()))
         tasks = [

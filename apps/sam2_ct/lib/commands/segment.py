@@ -82,7 +82,7 @@ def segment(
 
     clock = Clock()
     with clock("model"):
-        loaded = load_predictor(chosen.model, chosen.checkpoint, chosen.device)
+        loaded = load_predictor(chosen.model, chosen.checkpoint, chosen.device, chosen.precision)
     _warn(loaded.warnings)
     pipeline = Pipeline(loaded)
     with clock("load"):

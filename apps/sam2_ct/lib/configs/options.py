@@ -19,9 +19,11 @@ from urllib.parse import urlsplit
 
 from lib.errors import BadInput
 from lib.geometry import Axis
+from lib.models.precision import Precision
 from lib.models.registry import CHECKPOINTS
 from lib.propagation.extent import RULES as EXTENTS
 from lib.propagation.extent import Extent
+from lib.propagation.input_size import InputSize
 from lib.propagation.policy import MemoryPolicy, parse_policy
 from lib.propagation.policy import describe as describe_policy
 from lib.propagation.settings import Prior, Propagation, PropagationSettings
@@ -317,6 +319,14 @@ class Settings:
         choices=tuple(p.value for p in Prior),
         menu=True,
     )
+    input: InputSize = _declare(
+        InputSize.AUTO,
+        "side of the network's input in pixels; own: what the checkpoint was made for; "
+        "auto: that, or 512 where the crop has no more voxels than such masks have pixels",
+        read=lambda v: InputSize.parse(str(v)),
+        write=lambda v: v.value,
+        choices=tuple(size.value for size in InputSize),
+    )
     overlap: bool = _declare(
         False,
         "objects may share voxels: a file for each, OUT.object<N>.nii.gz",
@@ -346,6 +356,7 @@ class Settings:
             merge=self.merge,
             extent=self.extent,
             prior=self.prior,
+            input=self.input,
         )
 
     def describe(self) -> dict[str, object]:
@@ -369,6 +380,14 @@ class ServerOptions:
     )  # fmt: skip
     device: str = _declare(
         "auto", "where it runs; also cuda:N", choices=("auto", "cpu", "cuda"), where=_STARTED
+    )
+    precision: Precision = _declare(
+        Precision.AUTO,
+        "what the network computes in; auto: what the machine is fast at; fp32: as stock SAM 2",
+        read=lambda v: Precision.parse(str(v)),
+        write=lambda v: v.value,
+        choices=tuple(p.value for p in Precision),
+        where=_STARTED,
     )
     labels: Mapping[str, int] = _declare(
         lambda: {"bone": 1},

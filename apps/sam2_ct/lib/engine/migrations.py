@@ -12,7 +12,7 @@ from lib.geometry import Axis
 from lib.prompts.record import from_record, pack, unpack
 
 FORMAT = "sam2_ct result"
-SCHEMA = 3
+SCHEMA = 4
 
 Content = dict[str, Any]
 
@@ -80,4 +80,15 @@ def _without_whole_slices(record: Mapping[str, Any], prompts: Mapping[str, Any])
     return {"taken": pack(taken) if taken.any() else None, "wiped": wiped}
 
 
-_STEPS: Mapping[int, Callable[[Content], Content]] = {1: _from_1, 2: _from_2}
+def _from_3(content: Content) -> Content:
+    """There was one input size, the checkpoint's own."""
+    recipe = content["recipe"]
+    settings = recipe["settings"] | {"input": "own"}
+    return {**content, "recipe": recipe | {"settings": settings}}
+
+
+_STEPS: Mapping[int, Callable[[Content], Content]] = {
+    1: _from_1,
+    2: _from_2,
+    3: _from_3,
+}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lib.engine.pipeline import Pipeline
 from lib.models.build import choose_device, load_predictor
+from lib.models.precision import Precision
 from lib.propagation.features import DEFAULT_CACHE_BYTES, FeatureBank
 
 
@@ -31,13 +32,19 @@ class Engines:
         default: what serves unless a request names something else.
         device: auto, cpu, cuda or cuda:N.
         cache_bytes: bound of the encoded slices that all pipelines keep together.
+        precision: what the networks compute in.
     """
 
     def __init__(
-        self, default: ModelKey, device: str = "auto", cache_bytes: int = DEFAULT_CACHE_BYTES
+        self,
+        default: ModelKey,
+        device: str = "auto",
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+        precision: Precision = Precision.AUTO,
     ) -> None:
         self.default = default
         self.device = str(choose_device(device))
+        self.precision = precision
         self.bank = FeatureBank(cache_bytes)
         self._pipelines: dict[ModelKey, Pipeline] = {}
         self._lock = threading.Lock()
@@ -58,6 +65,6 @@ class Engines:
         key = self.key(name)
         with self._lock:
             if key not in self._pipelines:
-                loaded = load_predictor(key.model, key.checkpoint, self.device)
+                loaded = load_predictor(key.model, key.checkpoint, self.device, self.precision)
                 self._pipelines[key] = Pipeline(loaded, self.bank)
             return self._pipelines[key]

@@ -16,6 +16,7 @@ from lib.errors import BadInput
 from lib.geometry import Axis
 from lib.prompts.simulated import positions
 from lib.propagation.extent import Extent, ExtentRule
+from lib.propagation.input_size import InputSize
 from lib.propagation.policy import describe, parse_policy
 from lib.propagation.settings import Prior, Propagation
 
@@ -41,6 +42,7 @@ BASE = Settings(
     axis=Axis.AXIAL,
     extent=Extent(ExtentRule.WHOLE),
     prior=Prior.OFF,
+    input=InputSize.OWN,
 )
 
 
@@ -136,6 +138,7 @@ class Configuration:
                 *([f"axis-{s.axis.value}"] if s.axis != BASE.axis else []),
                 *([f"extent-{s.extent.describe()}"] if s.extent != BASE.extent else []),
                 *([f"prior-{s.prior.value}"] if s.prior != BASE.prior else []),
+                *([f"input-{s.input.value}"] if s.input is not BASE.input else []),
             ]
         else:
             parts = [self.method.value, *parts]

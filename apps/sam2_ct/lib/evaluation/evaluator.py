@@ -173,7 +173,7 @@ class Evaluator:
         batch = _GPU_BATCH if loaded.device.type == "cuda" else 1
         # every configuration tracks for itself, slice by slice: its times are compared (figure 4)
         self._inferers[name] = PseudoVideoInferer(
-            loaded.predictor, loaded.sha256, self.bank, batch, rows=1, store=Store(max_bytes=0)
+            loaded.predictor, loaded.identity, self.bank, batch, rows=1, store=Store(max_bytes=0)
         )
 
 

@@ -5,6 +5,7 @@ Knows nothing of MONAI Label, HTTP or files.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,12 +23,14 @@ from lib.propagation.batches import rows_for, slices_at_once
 from lib.propagation.extent import Extent, ExtentRule
 from lib.propagation.features import FeatureBank, SliceEncoder
 from lib.propagation.fusion import ABSENT, mean_logits
+from lib.propagation.input_size import InputSize
 from lib.propagation.kept import Store
 from lib.propagation.predictor import PolicyVideoPredictor
 from lib.propagation.prior import with_prior
 from lib.propagation.records import AbsentRange, ObjectEnds, Propagated, SliceRecord, Source
 from lib.propagation.seeding import cross_axis_masks
 from lib.propagation.settings import Prior, Propagation, PropagationSettings
+from lib.propagation.sizes import resized
 from lib.propagation.video import PseudoVideo
 
 __all__ = ["PAINTED", "Progress", "Propagated", "PseudoVideoInferer"]
@@ -71,6 +74,7 @@ class PseudoVideoInferer:
         self.batch = batch or (1 if predictor.exact else slices_at_once(device, side))
         self.rows = rows
         self.store = Store() if store is None else store
+        self._others: dict[int, PseudoVideoInferer] = {}
 
     def rows_of(self, settings: PropagationSettings, objects: int) -> int:
         """Rows of a batch in lock-step for so many objects."""
@@ -110,6 +114,13 @@ class PseudoVideoInferer:
         volume = np.ascontiguousarray(volume, dtype=np.float32)
         if volume.shape != prompts.grid.shape:
             raise BadInput(f"volume {volume.shape} and prompts {prompts.grid.shape} differ in size")
+        side = settings.input.side(
+            self.predictor.image_size, _longest_side(volume, prompts.grid, settings)
+        )
+        if side != self.predictor.image_size:
+            return self._at(side)(
+                volume, prompts, replace(settings, input=InputSize.OWN), progress, taken, wiped
+            )
         run = _Run(self, volume, prompts, settings, Counter(progress), taken, wiped)
         start = time.perf_counter()
         if settings.propagation is Propagation.THREE_AXIS:
@@ -131,12 +142,21 @@ class PseudoVideoInferer:
             absent=absent,
             beyond=run.beyond,
             tracked=run.tracked,
+            input_size=self.predictor.image_size,
             seconds={
                 "encode": round(run.encoding, 3),
                 "track": round(run.tracking - run.encoding, 3),
                 "merge": round(merging, 3),
             },
         )
+
+    def _at(self, side: int) -> PseudoVideoInferer:
+        """The same with another input size; weights, features and earlier work are shared."""
+        if side not in self._others:
+            other = copy.copy(self)
+            other.predictor = resized(self.predictor, side)
+            self._others[side] = other
+        return self._others[side]
 
 
 @dataclass
@@ -313,6 +333,13 @@ def _by_object(prompts: Sequence[Prompt]) -> dict[int, list[Prompt]]:
     for prompt in prompts:
         objects.setdefault(prompt.object_id, []).append(prompt)
     return objects
+
+
+def _longest_side(volume: NDArray[np.float32], grid: Grid, settings: PropagationSettings) -> int:
+    """Voxels along the longer side of a slice, padded to a square, on any axis that is tracked."""
+    return max(
+        max(PseudoVideo(volume, grid, axis, image_size=1).canvas_shape) for axis in settings.axes
+    )
 
 
 def _paste(

@@ -8,6 +8,7 @@ from lib.choice import Choice
 from lib.errors import BadInput
 from lib.geometry import Axis
 from lib.propagation.extent import Extent, ExtentRule
+from lib.propagation.input_size import InputSize
 from lib.propagation.policy import MemoryPolicy
 
 
@@ -38,6 +39,7 @@ class PropagationSettings:
         merge: `mean` of both passes, or by `distance` to the prompts (forward-backward only).
         extent: how far objects may reach beyond their prompts on the axes they are marked on; a
             range counts slices of the volume the engine is given.
+        input: side of the network's input.
         prior: whether shape and density of painted slices are added to the logits.
     """
 
@@ -48,6 +50,8 @@ class PropagationSettings:
     merge: str = "mean"
     extent: Extent = field(default_factory=lambda: Extent(ExtentRule.WHOLE))
     prior: Prior = Prior.OFF
+    input: InputSize = InputSize.OWN
+    end_of_object: int = 0
 
     def __post_init__(self) -> None:
         if self.merge not in ("mean", "distance"):

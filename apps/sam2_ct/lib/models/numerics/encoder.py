@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from lib.models.numerics.layers import Dense, Norm, add_mlp, attend
@@ -184,7 +185,7 @@ class HalfEncoder(nn.Module):
             (B, rows, columns, C) tokens, the levels that lie before them, how many blocks were
             run, and how the tokens lie.
         """
-        patches = nn.functional.pad(images, (self._padding,) * 4)
+        patches = F.pad(images, (self._padding,) * 4)
         for dim in (2, 3):
             patches = patches.unfold(dim, self._kernel, self._stride)
         patches = patches.permute(0, 2, 3, 1, 4, 5)  # (B, rows, columns, 3, kernel, kernel)
@@ -221,7 +222,13 @@ class HalfEncoder(nn.Module):
 
     def _embedding(self, shape: tuple[int, int]) -> torch.Tensor:
         if shape not in self._start:
-            self._start[shape] = self._trunk._get_pos_embed(shape).detach().to(self.dtype)
+            # one embedding stretched over the image, and one repeated in every window
+            trunk = self._trunk
+            wide = F.interpolate(trunk.pos_embed, size=shape, mode="bicubic")
+            side = trunk.pos_embed_window.shape[-1]
+            tiled = trunk.pos_embed_window.tile((1, 1, shape[0] // side, shape[1] // side))
+            start = (wide + tiled).permute(0, 2, 3, 1)
+            self._start[shape] = start.detach().to(self.dtype).contiguous()
         return self._start[shape]
 
     def _level_positions(self, maps: list[torch.Tensor]) -> list[torch.Tensor]:

@@ -1,0 +1,76 @@
+"""Another input size: what `auto` takes, and the same weights at that size."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmarks.stock import see_objects
+from lib.errors import BadInput
+from lib.models.build import build_network
+from lib.propagation.inferer import PseudoVideoInferer
+from lib.propagation.input_size import InputSize
+from lib.propagation.settings import PropagationSettings
+from lib.propagation.sizes import resized
+from tests.propagation.conftest import small_config
+
+
+@pytest.mark.parametrize(
+    ("asked", "own", "voxels", "side"),
+    [
+        ("auto", 1024, 120, 512),
+        ("auto", 1024, 128, 512),
+        ("auto", 1024, 129, 1024),
+        ("auto", 1024, 20, 512),
+        ("auto", 1024, 600, 1024),
+        ("auto", 192, 20, 192),
+        ("own", 1024, 20, 1024),
+        ("256", 1024, 600, 256),
+        ("1024", 192, 20, 1024),
+    ],
+)
+def test_the_side(asked, own, voxels, side):
+    assert InputSize.parse(asked).side(own, voxels) == side
+
+
+def test_another_number_is_refused():
+    with pytest.raises(BadInput, match="use one of auto, own, 1024, 512, 256"):
+        InputSize.parse("300")
+
+
+def test_it_is_the_network_built_at_that_size(predictor, volume, three_prompts):
+    config = small_config()
+    config.image_size = 256
+    built = see_objects(build_network(config, seed=1))
+    expected, got = (
+        PseudoVideoInferer(network, "a")(volume, three_prompts, PropagationSettings())
+        for network in (built, resized(predictor, 256))
+    )
+    for object_id, logits in expected.logits.items():
+        assert np.array_equal(got.logits[object_id], logits)
+    assert predictor.image_size == 128
+    assert predictor.sam_prompt_encoder.input_image_size == (128, 128)
+
+
+def test_weights_are_shared(predictor):
+    other = resized(predictor, 256)
+    own, theirs = (dict(n.named_parameters()) for n in (predictor, other))
+    assert all(theirs[name] is weight for name, weight in own.items())
+
+
+def test_a_request_says_which(predictor, volume, three_prompts):
+    """Sizes do not mix: the same request at both, in turn, says the same again."""
+    infer = PseudoVideoInferer(predictor, "a")
+    own = PropagationSettings()
+    large = replace(own, input=InputSize.S256)
+    first, second = infer(volume, three_prompts, own), infer(volume, three_prompts, large)
+    assert (first.input_size, second.input_size) == (128, 256)
+    assert not np.array_equal(first.logits[1], second.logits[1])
+    infer.bank.clear()
+    again = infer(volume, three_prompts, own)
+    assert np.array_equal(first.logits[1], again.logits[1])
+
+
+def test_windows_must_fit(predictor):
+    with pytest.raises(ValueError, match="multiple of 32"):
+        resized(predictor, 200)

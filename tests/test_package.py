@@ -62,7 +62,18 @@ def test_the_wheel_ships_every_file_of_the_app():
         assert any(fnmatch(path.name, pattern) for pattern in patterns), path
 
 
-@pytest.mark.parametrize("script", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda p: p.stem)
+def scripts_of_setup() -> list[Path]:
+    """What the Makefile's targets run that ask for `setup` alone."""
+    makefile = (ROOT / "Makefile").read_text()
+    recipes = re.findall(r"^[\w-]+: setup\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    return [ROOT / name for name in re.findall(r"benchmarks/\w+\.py", "".join(recipes))]
+
+
+def test_there_are_benchmarks():
+    assert len(scripts_of_setup()) > 1
+
+
+@pytest.mark.parametrize("script", scripts_of_setup(), ids=lambda path: path.stem)
 def test_benchmarks_need_no_development_packages(script):
     """They run after `make setup` alone; what they import from tests would import pytest."""
     imported = set()

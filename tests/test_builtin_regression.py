@@ -87,8 +87,8 @@ def test_a_swapped_axis_shows(engine, scene, monkeypatch):
 
 
 def test_a_shifted_crop_shows(engine, scene, monkeypatch):
-    def two_voxels_off(prediction, grid, source_grid):
-        return to_file_grid(np.roll(prediction, 2, axis=0), grid, source_grid)
+    def two_voxels_off(prediction, grid, source_grid, fill=0):
+        return to_file_grid(np.roll(prediction, 2, axis=0), grid, source_grid, fill)
 
     monkeypatch.setattr(parts, "to_file_grid", two_voxels_off)
     assert score(engine, scene) < FLOOR

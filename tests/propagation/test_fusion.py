@@ -43,17 +43,17 @@ def test_each_voxel_goes_to_the_strongest_object():
         7: np.array([[[3.0, 1.0, -1.0, 0.0]]]),
         300: np.array([[[2.0, 4.0, -2.0, 0.0]]]),
     }
-    labels = separate(logits)
+    labels = separate(logits.items())
     assert labels.dtype == np.uint16
     assert labels.tolist() == [[[7, 300, 0, 0]]]
 
 
-def test_a_tie_goes_to_the_lower_id_whatever_the_order():
-    one, two = np.full((1, 1, 1), 2.0), np.full((1, 1, 1), 2.0)
-    assert separate({2: two, 1: one}).item() == separate({1: one, 2: two}).item() == 1
+def test_a_tie_goes_to_the_object_that_comes_first():
+    same = np.full((1, 1, 1), 2.0)
+    assert separate([(1, same), (2, same.copy())]).item() == 1
 
 
 def test_overlap_is_kept_where_asked_for():
     logits = {2: np.array([[[1.0, -1.0]]]), 1: np.array([[[1.0, 1.0]]])}
-    both = separate(logits, overlap=True)
+    both = separate(sorted(logits.items()), overlap=True)
     assert both.tolist() == [[[[True, True]]], [[[True, False]]]]

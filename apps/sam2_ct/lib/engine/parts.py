@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from lib.engine.report import CropReport, ObjectReport
 from lib.geometry import Axis, Grid
-from lib.propagation.fusion import separate
+from lib.propagation.fusion import ABSENT, separate
 from lib.propagation.records import ObjectEnds, Propagated, Rule
 from lib.transforms.chain import to_file_grid
 
@@ -27,23 +28,40 @@ class Part:
     found: Propagated
 
 
-def label_map(parts: Sequence[Part], source: Grid, overlap: bool) -> np.ndarray:
+def label_map(parts: Sequence[Part], ids: Sequence[int], source: Grid, overlap: bool) -> np.ndarray:
     """The objects of all parts on the file's grid.
 
+    Args:
+        parts: runs whose crops may differ, and overlap.
+        ids: the objects, ascending.
+        source: the file's grid.
+        overlap: objects may share voxels.
+
     Returns:
-        (X, Y, Z) uint16, each voxel the object that claims it; if `overlap`,
-        (objects, X, Y, Z) bool, by ascending id.
+        (X, Y, Z) uint16, each voxel to the object with the highest positive logit; if `overlap`,
+        (objects, X, Y, Z) bool in the order of `ids`.
     """
-    if overlap:
-        (part,) = parts
-        return np.stack(
-            [to_file_grid(c, part.grid, source) for c in separate(part.found.logits, overlap=True)]
-        )
-    labels = np.zeros(source.shape, dtype=np.uint16)
-    for part in parts:
-        here = to_file_grid(separate(part.found.logits), part.grid, source)
-        np.copyto(labels, here, where=here > 0)
+    corners = [crop_report(part, source) for part in parts]
+    first = np.min([c.first for c in corners], axis=0)
+    stop = np.max([c.stop for c in corners], axis=0)
+    moved = source.affine.copy()
+    moved[:3, 3] += source.affine[:3, :3] @ first
+    box = Grid(tuple(stop - first), moved)  # nothing is found outside it
+    logits = ((i, _logits_in(box, parts, i)) for i in ids)
+    inside = separate(logits, overlap)
+    labels = np.zeros((*inside.shape[:-3], *source.shape), dtype=inside.dtype)
+    labels[..., first[0] : stop[0], first[1] : stop[1], first[2] : stop[2]] = inside
     return labels
+
+
+def _logits_in(box: Grid, parts: Sequence[Part], object_id: int) -> np.ndarray:
+    """The highest logits that any part has of an object, on a grid that holds their crops."""
+    found = [
+        to_file_grid(part.found.logits[object_id], part.grid, box, fill=ABSENT)
+        for part in parts
+        if object_id in part.found.logits
+    ]
+    return functools.reduce(np.maximum, found)
 
 
 def in_file(part: Part, source: Grid) -> Propagated:

@@ -30,6 +30,7 @@ from lib.engine.parts import (
     leave_out,
     left_out_sentences,
 )
+from lib.engine.pieces import Piece, ProgressOfAll, pieces_of
 from lib.engine.recipe import Recipe
 from lib.engine.report import (
     CheckpointReport,
@@ -41,15 +42,13 @@ from lib.engine.report import (
     fingerprint,
 )
 from lib.errors import BadInput
-from lib.geometry import Bounds, Grid
+from lib.geometry import Grid
 from lib.models.build import LoadedModel
 from lib.prompts.types import Points, PromptSet
 from lib.prompts.wiped import Wiped, as_voxels
-from lib.propagation.extent import Extent, ExtentRule
 from lib.propagation.features import FeatureBank
 from lib.propagation.inferer import Progress, PseudoVideoInferer
 from lib.propagation.looking import look_closer
-from lib.propagation.settings import Propagation
 from lib.transforms.chain import pre_transforms
 from lib.transforms.load import grid_of
 from lib.transforms.window import Window
@@ -86,15 +85,6 @@ class Logged:
 
     log: Path
     labels_sha256: str
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """A part of a recipe that is one run of the network; prompts on the file's grid."""
-
-    prompts: PromptSet
-    settings: Settings
-    roi: Bounds | None
 
 
 class Pipeline:
@@ -162,13 +152,14 @@ class Pipeline:
         _check_taken(recipe.taken, source)
         wiped = as_voxels(recipe.wiped, source) if recipe.wiped else None
         excluded = [e for e in (recipe.taken, wiped) if e is not None]
-        pieces = _pieces(recipe)
-        parts: list[Part] = []
-        for number, piece in enumerate(pieces):
-            watch = progress and _in_turn(progress, number, len(pieces))
-            parts.append(self._run(case, piece, excluded, recipe.wiped, watch, clock))
+        pieces = pieces_of(recipe, grid_of(case.image), self.model.image_size)
+        whole = progress and ProgressOfAll(progress, len(pieces))
+        parts = [
+            self._run(case, piece, excluded, recipe.wiped, whole and whole.next(), clock)
+            for piece in pieces
+        ]
         with clock("restore"):
-            labels = label_map(parts, source, recipe.settings.overlap)
+            labels = label_map(parts, ids, source, recipe.settings.overlap)
             beyond = {i: sum(p.found.beyond.get(i, 0) for p in parts) for i in ids}
             objects = leave_out(labels, ids, recipe.taken, wiped, beyond)
         written: tuple[Path, ...] = ()
@@ -182,7 +173,7 @@ class Pipeline:
     def _run(
         self,
         case: Case,
-        piece: _Piece,
+        piece: Piece,
         excluded: Sequence[np.ndarray],
         wiped: Sequence[Wiped],
         progress: Progress | None,
@@ -277,37 +268,6 @@ class Pipeline:
             written=written,
             replay=replayed,
         )
-
-
-def _pieces(recipe: Recipe) -> list[_Piece]:
-    """The runs of the network that a recipe needs."""
-    if not recipe.each_slice_alone:
-        return [_Piece(recipe.prompts, recipe.settings, recipe.roi)]
-    grid = recipe.prompts.grid
-    settings = replace(
-        recipe.settings,
-        propagation=Propagation.SINGLE,
-        carry=False,
-        extent=Extent(ExtentRule.WHOLE),
-    )
-    where = sorted({(p.axis, p.index) for p in recipe.prompts.prompts}, key=lambda w: w[1])
-    pieces = []
-    for axis, index in where:
-        here = tuple(p for p in recipe.prompts.prompts if (p.axis, p.index) == (axis, index))
-        # in plane the region of interest, or everything
-        first, stop = recipe.roi or (np.zeros(3, dtype=int), np.array(grid.shape))
-        first, stop = np.array(first), np.array(stop)
-        dim = grid.dim_of(axis)
-        first[dim], stop[dim] = index, index + 1
-        pieces.append(_Piece(PromptSet(grid, here), replace(settings, axis=axis), (first, stop)))
-    return pieces
-
-
-def _in_turn(progress: Progress, number: int, pieces: int) -> Progress:
-    """Progress of piece `number` as progress of all."""
-    if pieces == 1:
-        return progress
-    return lambda _done, _expected: progress(number + 1, pieces)
 
 
 def _check_taken(taken: np.ndarray | None, source: Grid) -> None:

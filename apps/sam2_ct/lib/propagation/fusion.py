@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,23 +42,27 @@ def forward_share(t: int, prompted: Sequence[int]) -> float:
     return 0.5 if a == b else (b - t) / (b - a)
 
 
-def separate(logits: Mapping[int, NDArray[Any]], overlap: bool = False) -> NDArray[Any]:
+def separate(
+    logits: Iterable[tuple[int, NDArray[Any]]], overlap: bool = False
+) -> NDArray[np.uint16] | NDArray[np.bool_]:
     """Label map of the objects: each voxel to the object with the highest positive logit.
 
     Args:
-        logits: object id → volume of logits, all of one shape.
+        logits: object ids and their volumes of logits, all of one shape; read one at a time. Of
+            equal logits the object that comes first has the voxel.
         overlap: allow overlap; then the result has one leading channel per object.
 
     Returns:
         (X, Y, Z) uint16 label map, or (objects, X, Y, Z) bool if `overlap`.
     """
-    ids = sorted(logits)
     if overlap:
-        return np.stack([logits[i] > 0 for i in ids])
-    best = np.zeros(logits[ids[0]].shape, dtype=np.float32)
-    labels = np.zeros(best.shape, dtype=np.uint16)
-    for object_id in ids:
-        wins = logits[object_id] > best
-        labels[wins] = object_id
-        np.maximum(best, logits[object_id], out=best)
+        return np.stack([said > 0 for _, said in logits])
+    best = labels = None
+    for object_id, said in logits:
+        if best is None or labels is None:
+            best, labels = np.zeros(said.shape, said.dtype), np.zeros(said.shape, np.uint16)
+        labels[said > best] = object_id
+        np.maximum(best, said, out=best)
+    if labels is None:
+        raise ValueError("no object")
     return labels

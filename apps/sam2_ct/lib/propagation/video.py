@@ -22,6 +22,7 @@ from lib.prompts.types import Box, Mask, Points, in_plane_dims
 # what SAM 2 was trained with (sam2.utils.misc.load_video_frames)
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
+_MEAN, _STD = (torch.tensor(values).view(3, 1, 1) for values in (IMAGE_MEAN, IMAGE_STD))
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,14 +69,13 @@ class PseudoVideo:
 
     def image(self, t: int) -> torch.Tensor:
         """Frame `t` as the network takes it: (3, S, S) float32, normalised."""
-        frame = self._pad(np.take(self.volume, t, axis=self.dim).T[::-1])
+        frame = self._pad(np.moveaxis(self.volume, self.dim, 0)[t].T[::-1])
         pixels = self._resize(frame).clamp(0, 1).expand(3, -1, -1)
-        mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGE_MEAN, IMAGE_STD))
-        return (pixels - mean) / std
+        return (pixels - _MEAN) / _STD
 
     def mask_input(self, prompt: Mask) -> torch.Tensor:
         """The painted slice as a (1, 1, S, S) float32 mask of zeros and ones."""
-        covered = self._resize(self._pad(prompt.mask.T[::-1].astype(np.float32)))
+        covered = self._resize(self._pad(prompt.mask.T[::-1]))
         mask = covered >= 0.5
         if not mask.any():
             # thinner than half a pixel everywhere: keep what it touches rather than lose it
@@ -110,9 +110,10 @@ class PseudoVideo:
         return canvas[:, 0, :rows, :columns].flip(1).transpose(1, 2)
 
     def _pad(self, frame: NDArray[Any]) -> torch.Tensor:
-        (rows, columns), (high, wide) = frame.shape, self.canvas_shape
-        padded = np.pad(frame, ((0, high - rows), (0, wide - columns)))
-        return torch.from_numpy(np.ascontiguousarray(padded, dtype=np.float32))[None]
+        rows, columns = frame.shape
+        padded = np.zeros(self.canvas_shape, dtype=np.float32)
+        padded[:rows, :columns] = frame
+        return torch.from_numpy(padded)[None]
 
     def _resize(self, frame: torch.Tensor) -> torch.Tensor:
         side = self.image_size

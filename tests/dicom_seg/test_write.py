@@ -178,6 +178,8 @@ def test_what_cannot_be_written_leaves_nothing(acquired, tmp_path):
     one.mkdir()
     file = next(folder.iterdir())
     (one / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(BadInput, match="give a folder"):
+        save_dicom_seg(masks_of(values), grid, path, one / file.name, SEGMENTS)
     with pytest.raises(BadInput, match="multi-frame"):
         save_dicom_seg(masks_of(values), grid, path, one, SEGMENTS)
     with pytest.raises(BadInput, match="cannot write"):

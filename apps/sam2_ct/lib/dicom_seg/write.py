@@ -62,9 +62,14 @@ def save_dicom_seg(
         segments: names and colours by number; what is not among them is called `object N`.
 
     Raises:
-        BadInput: nothing is segmented, the series is one multi-frame file or lies on another grid,
-            or the file cannot be written.
+        BadInput: nothing is segmented; there is no series, it is one multi-frame file, or lies on
+            another grid; the file cannot be written.
     """
+    if not series.is_dir():
+        raise BadInput(
+            f"a DICOM SEG refers to the images of a series, and {series} is none: give a folder "
+            "with the series as CT, or choose .nii.gz"
+        )
     files, _ = series_files(series)
     if len(files) < 2:
         raise BadInput(

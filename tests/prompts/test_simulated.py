@@ -37,6 +37,9 @@ def on(*slices, n=40) -> np.ndarray:
         ("uniform-9", [10, 11, 12, 13, 14, 16, 17, 18, 19]),
         ("uniform-10", list(range(10, 20))),
         ("uniform-50", list(range(10, 20))),
+        ("inner-1", [14]),
+        ("inner-2", [13, 16]),
+        ("inner-3", [12, 14, 17]),
     ],
 )
 def test_positions(strategy, expected):

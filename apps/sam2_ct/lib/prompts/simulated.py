@@ -9,7 +9,7 @@ from lib.errors import BadInput
 from lib.geometry import Axis, Grid
 from lib.prompts.types import Box, Mask, Points, PromptSet
 
-STRATEGIES = ("middle", "first-last", "first-middle-last", "uniform-N")
+STRATEGIES = ("middle", "first-last", "first-middle-last", "uniform-N", "inner-N")
 
 
 def positions(occupied: np.ndarray, strategy: str) -> list[int]:
@@ -17,27 +17,29 @@ def positions(occupied: np.ndarray, strategy: str) -> list[int]:
 
     Args:
         occupied: (n,) bool, the slices the object is on.
-        strategy: `middle` (of the range), `first-last`, `first-middle-last`, or `uniform-N`: N
-            positions evenly spaced over the range, both ends included (1 is the middle). A
-            position on an empty slice moves to the nearest one that is not, the lower if two are.
+        strategy: `middle` (of the range), `first-last`, `first-middle-last`, `uniform-N`: N
+            positions evenly spaced over the range, both ends included (1 is the middle), or
+            `inner-N`: N evenly spaced inside it, at 25, 50 and 75 % for three. A position on an
+            empty slice moves to the nearest one that is not, the lower if two are.
 
     Raises:
         BadInput: unknown strategy, or the object is on no slice.
     """
-    counts = {"middle": 1, "first-last": 2, "first-middle-last": 3}
-    count = counts.get(strategy)
-    if count is None:
-        text = str(strategy).removeprefix("uniform-")
-        if text == strategy or not text.isdecimal() or int(text) < 1:
-            raise BadInput(f"unknown prompt strategy {strategy!r}: use {', '.join(STRATEGIES)}")
-        count = int(text)
+    named = {"middle": "inner-1", "first-last": "uniform-2", "first-middle-last": "uniform-3"}
+    kind, _, number = named.get(strategy, str(strategy)).rpartition("-")
+    if kind not in ("uniform", "inner") or not number.isdecimal() or int(number) < 1:
+        raise BadInput(f"unknown prompt strategy {strategy!r}: use {', '.join(STRATEGIES)}")
+    count = int(number)
     slices = np.flatnonzero(occupied)
     if len(slices) == 0:
         raise BadInput("the mask is empty: there is nothing to take prompts from")
     first, last = slices[0], slices[-1]
     # halves round down, so that the middle is (first + last) // 2
-    wanted = [(first + last) / 2] if count == 1 else np.linspace(first, last, count)
-    wanted = np.ceil(np.asarray(wanted) - 0.5).astype(int)
+    if kind == "inner" or count == 1:
+        wanted = np.linspace(first, last, count + 2)[1:-1]
+    else:
+        wanted = np.linspace(first, last, count)
+    wanted = np.ceil(wanted - 0.5).astype(int)
     return sorted({int(slices[np.abs(slices - w).argmin()]) for w in wanted})
 
 

@@ -104,12 +104,14 @@ def test_an_unsure_network_is_led_and_a_sure_one_is_not(dim):
     view, spacing = np.moveaxis(truth, 2, dim), list(np.roll([1.0, 1.0, 3.0], dim - 2))
     image = np.moveaxis(image, 2, dim)
     unsure = np.where(view, -0.5, 0.5)
-    led = with_prior(unsure, image, masks, dim, spacing) > 0
+    led = with_prior(unsure, image, masks, dim, spacing)[0] > 0
     assert dice(led, view) > 0.97
     # unlike and far apart, so that the shape is not to be trusted: here the network is believed
     cone = {0: rod(radius=2)[:, :, 0], 10: rod(radius=9)[:, :, 0]}
-    kept = with_prior(np.where(view, 10.0, -10.0), image, cone, dim, [5 * s for s in spacing]) > 0
-    assert dice(kept, view) > 0.97
+    believed = np.where(view, 10.0, -10.0)
+    kept, apart = with_prior(believed, image, cone, dim, [5 * s for s in spacing])
+    assert all(far > 0.1 for t, far in apart.items() if t not in (4, 5))
+    assert dice(kept > 0, view) > 0.97
 
 
 def test_beyond_the_painted_slices_only_density_speaks():
@@ -117,14 +119,16 @@ def test_beyond_the_painted_slices_only_density_speaks():
     image = scan(truth, noise=0.0)
     masks = painted(truth, 0, 10)
     flat = np.zeros(truth.shape)
-    found = with_prior(flat, image, masks, 2, SPACING)
+    found, apart = with_prior(flat, image, masks, 2, SPACING)
+    assert sorted(apart) == list(range(1, 10))
     assert np.unique(found[:, :, 15]).size == 2
     assert np.unique(found[:, :, 5]).size > 2
 
 
 def test_without_painted_slices_the_network_is_alone():
     logits = np.random.default_rng(0).normal(size=(4, 5, 6))
-    found = with_prior(logits, np.zeros(logits.shape), {}, 2, SPACING)
+    found, apart = with_prior(logits, np.zeros(logits.shape), {}, 2, SPACING)
+    assert not apart
     np.testing.assert_allclose(found, NETWORK_WEIGHT * logits, rtol=1e-6)
 
 

@@ -29,10 +29,12 @@ class NextSlice:
 
 
 def next_slices(records: Iterable[SliceRecord], count: int = 3) -> tuple[NextSlice, ...]:
-    """The slices the model is least sure of, far from what was painted.
+    """The slices whose painting would take away most of what is uncertain.
 
-    A slice weighs 1 − predicted IoU, times a factor from 0.5 next to a prompted slice to 1 at the
-    slice farthest from any. Suggestions of one object lie at least three slices apart.
+    A painted slice helps its neighbours, the less the farther they are, up to the nearest slice
+    that is painted already. So a slice weighs the uncertainty around it, falling off linearly to
+    zero there, as a share of all uncertainty of the object. Suggestions of one object lie at least
+    three slices apart.
 
     Args:
         records: of the report.
@@ -51,13 +53,13 @@ def next_slices(records: Iterable[SliceRecord], count: int = 3) -> tuple[NextSli
     suggestions: dict[int, list[NextSlice]] = {}
     for (object_id, axis), stack in stacks.items():
         prompted = [i for i, r in stack.items() if r.source is Source.PROMPT]
-        tracked = {i: r for i, r in stack.items() if _is_tracked(r)}
-        far = {i: min((abs(i - p) for p in prompted), default=1) for i in tracked}
-        farthest = max(far.values(), default=1)
-        for index, record in tracked.items():
-            weight = (1 - record.predicted_iou) * (0.5 + 0.5 * far[index] / farthest)
+        unsure = {i: _uncertainty(r) for i, r in stack.items() if _is_tracked(r)}
+        total = sum(unsure.values()) or 1.0
+        for index in unsure:
+            reach = min((abs(index - p) for p in prompted), default=len(stack))
+            near = sum(u * max(0.0, 1 - abs(i - index) / reach) for i, u in unsure.items())
             suggestions.setdefault(object_id, []).append(
-                NextSlice(object_id, axis, index, round(weight, 4))
+                NextSlice(object_id, axis, index, round(near / total, 4))
             )
     return tuple(s for found in suggestions.values() for s in _apart(found, count))
 
@@ -69,11 +71,15 @@ def confidence(records: Iterable[SliceRecord]) -> float | None:
 
 
 def _is_tracked(record: SliceRecord) -> bool:
-    return record.source is not Source.PROMPT and record.object_score > 0
+    return record.source in (Source.FORWARD, Source.BACKWARD) and record.object_score > 0
+
+
+def _uncertainty(record: SliceRecord) -> float:
+    return 1 - record.predicted_iou if record.uncertainty is None else record.uncertainty
 
 
 def _order(record: SliceRecord) -> tuple[bool, float]:
-    return record.source is not Source.PROMPT, record.predicted_iou
+    return record.source is not Source.PROMPT, -_uncertainty(record)
 
 
 def _apart(found: list[NextSlice], count: int) -> list[NextSlice]:

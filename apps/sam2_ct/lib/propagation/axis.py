@@ -24,6 +24,7 @@ from lib.propagation.records import ObjectEnds, SliceRecord, Source
 from lib.propagation.settings import Propagation, PropagationSettings
 from lib.propagation.stretches import Setting, Stretch, prompts_seen, stretches
 from lib.propagation.tracking import LockStep, Recollection, Track
+from lib.propagation.uncertainty import disagreement
 from lib.propagation.watch import ObjectWatch
 
 Progress = Callable[[int, int], None]
@@ -54,12 +55,14 @@ class ObjectOnAxis:
         slices: a record per slice and pass.
         ends: where it ends. The logits are not cut there.
         tracked: slices tracked for this, not found among earlier work.
+        disagreement: of the two passes, on slices that both have seen.
     """
 
     logits: NDArray[np.float16]
     slices: list[SliceRecord]
     ends: ObjectEnds
     tracked: int
+    disagreement: dict[int, float]
 
 
 @dataclass
@@ -283,12 +286,14 @@ class AxisRun:
             said = prompted.predicted_iou, prompted.object_score
             records.append(self._record(object_id, t, Source.PROMPT, *said))
         reached: set[int] = set()
+        apart: dict[int, float] = {}
         for job in one.jobs:
             found = job.found
             assert found is not None  # every job has been run
             source = Source.BACKWARD if job.stretch.reverse else Source.FORWARD
             for n, t in enumerate(found.slices):
                 if t in reached:
+                    apart[t] = disagreement(stack[t] > 0, found.voxels[n] > 0)
                     stack[t] = _mix(stack[t], found.voxels[n], self._share(t, one))
                 else:
                     stack[t] = found.voxels[n]
@@ -296,7 +301,8 @@ class AxisRun:
                 records.append(self._record(object_id, t, source, *said))
             reached.update(found.slices)
         records.sort(key=lambda r: (r.index, r.source.value))
-        return ObjectOnAxis(logits, records, one.watch.ends(), sum(j.fresh for j in one.jobs))
+        fresh = sum(j.fresh for j in one.jobs)
+        return ObjectOnAxis(logits, records, one.watch.ends(), fresh, apart)
 
     def _record(
         self, object_id: int, t: int, source: Source, iou: float, score: float

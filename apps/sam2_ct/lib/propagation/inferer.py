@@ -9,6 +9,7 @@ import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from lib.propagation.records import AbsentRange, ObjectEnds, Propagated, SliceRe
 from lib.propagation.seeding import cross_axis_masks
 from lib.propagation.settings import Prior, Propagation, PropagationSettings
 from lib.propagation.sizes import resized
+from lib.propagation.uncertainty import uncertainty
 from lib.propagation.video import PseudoVideo
 
 __all__ = ["PAINTED", "Progress", "Propagated", "PseudoVideoInferer"]
@@ -290,12 +292,13 @@ class _Run:
         self.tracking += time.perf_counter() - start
         logits = {}
         for i, one in found.items():
-            self.slices += one.slices
             self.tracked += one.tracked
             logits[i] = one.logits
+            shapes: dict[int, float] = {}
             if seeded is None:
-                logits[i] = self._with_prior(one.logits, objects[i], video)
+                logits[i], shapes = self._with_prior(one.logits, objects[i], video)
                 self.ends.append(one.ends)
+            self.slices += _judged(one.slices, shapes, one.disagreement)
             self._cut(logits[i], one.ends)
             if seeded is None:
                 # so that seeds are cut from what was painted, too, whatever tracking made of it
@@ -304,12 +307,12 @@ class _Run:
 
     def _with_prior(
         self, logits: NDArray[np.float16], prompts: Sequence[Prompt], video: PseudoVideo
-    ) -> NDArray[np.float16]:
+    ) -> tuple[NDArray[np.float16], dict[int, float]]:
         if self.settings.prior is Prior.OFF:
-            return logits
+            return logits, {}
         painted = painted_slices(prompts)
-        spoken = with_prior(logits, self.volume, painted, video.dim, self.grid.spacing)
-        return spoken.astype(np.float16)
+        spoken, apart = with_prior(logits, self.volume, painted, video.dim, self.grid.spacing)
+        return spoken.astype(np.float16), apart
 
     def _cut(self, logits: NDArray[np.float16], ends: ObjectEnds) -> None:
         """Empty one object's (X, Y, Z) logits beyond its ends, in place; count what was found."""
@@ -326,6 +329,22 @@ class _Run:
         dim = self.grid.dim_of(axis)
         found = np.flatnonzero((logits > 0).any(axis=tuple(d for d in range(3) if d != dim)))
         return Extent(ExtentRule.RANGE, int(found[0]), int(found[-1]))
+
+
+def _judged(
+    records: Sequence[SliceRecord], shapes: Mapping[int, float], passes: Mapping[int, float]
+) -> list[SliceRecord]:
+    """Records of one object on one axis, tracked slices with an estimate of how wrong they are."""
+    sure: dict[int, list[float]] = {}
+    for r in records:
+        sure.setdefault(r.index, []).append(r.predicted_iou)
+    judged = []
+    for r in records:
+        if r.source is not Source.PROMPT:
+            voices = shapes.get(r.index), passes.get(r.index)
+            r = replace(r, uncertainty=round(uncertainty(fmean(sure[r.index]), *voices), 4))
+        judged.append(r)
+    return judged
 
 
 def _by_object(prompts: Sequence[Prompt]) -> dict[int, list[Prompt]]:

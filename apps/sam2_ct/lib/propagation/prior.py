@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lib.propagation.fusion import LOGIT_LIMIT
+from lib.propagation.uncertainty import disagreement
 
 NETWORK_WEIGHT = 0.5
 SHAPE_LIMIT = 6.0
@@ -67,8 +68,8 @@ def with_prior(
     painted: Mapping[int, NDArray[np.bool_]],
     dim: int,
     spacing: Sequence[float],
-) -> NDArray[np.float32]:
-    """Logits of one object, the prior added.
+) -> tuple[NDArray[np.float32], dict[int, float]]:
+    """Logits of one object, the prior added; and how far the shape still disagrees with them.
 
     Args:
         logits: (X, Y, Z) of the network, directions merged.
@@ -78,12 +79,14 @@ def with_prior(
         spacing: voxel size in mm per dimension.
 
     Returns:
-        (X, Y, Z) float32; `NETWORK_WEIGHT` times `logits` where nothing is painted.
+        (X, Y, Z) float32, `NETWORK_WEIGHT` times `logits` where nothing is painted; and for each
+        slice between painted ones `disagreement` of what is found and the interpolated shape.
     """
     clipped = np.clip(logits, -LOGIT_LIMIT, LOGIT_LIMIT)
     out: NDArray[np.float32] = NETWORK_WEIGHT * clipped.astype(np.float32)
+    apart: dict[int, float] = {}
     if not painted:
-        return out
+        return out, apart
     in_plane = [s for d, s in enumerate(spacing) if d != dim]
     out += DENSITY_WEIGHT * density(image, painted, dim, in_plane)
     stack = np.moveaxis(out, dim, 0)
@@ -91,7 +94,8 @@ def with_prior(
         unit = 2.0 + here.near / 4
         shape = np.clip(here.distance / unit, -SHAPE_LIMIT, SHAPE_LIMIT)
         stack[here.t] += trust(here) * shape
-    return out
+        apart[here.t] = disagreement(stack[here.t] > 0, here.distance > 0)
+    return out, apart
 
 
 def trust(here: Between) -> float:

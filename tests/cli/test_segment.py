@@ -37,7 +37,7 @@ def test_result_lies_on_the_files_grid(segment, ct, prompts, painted, tmp_path):
     for k in (3, 7, 12):
         np.testing.assert_array_equal(labels[:, :, k] == 2, painted[:, :, k] == 2)
     said = json.loads(report.read_text())
-    assert said["settings"]["policy"] == "is+sps+independent"
+    assert said["settings"]["policy"] == "is+sps+stretches"
     assert {(s["index"], s["source"]) for s in said["slices"] if s["object"] == 2} >= {
         (3, "prompt"),
         (7, "prompt"),

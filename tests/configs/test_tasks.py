@@ -10,7 +10,7 @@ def test_defaults():
     config = TaskConfig.parse({})
     assert config.model == "auto"
     assert config.labels == {"bone": 1}
-    assert config.viewer_options()["policy"][0] == "is+sps+independent"
+    assert config.viewer_options()["policy"][0] == "is+sps+stretches"
 
 
 def test_what_was_chosen_comes_first():

@@ -54,7 +54,7 @@ def test_log_says_what_made_the_result(slicer, sample, painted, logs):
     path = logs / answer.params["log"]
     log = json.loads(path.read_text())
     assert len(log["report"]["checkpoint"]["sha256"]) == 64
-    assert log["recipe"]["settings"]["policy"] == "is+sps+independent"
+    assert log["recipe"]["settings"]["policy"] == "is+sps+stretches"
     assert {"torch", "sam2", "monai", "monailabel", "numpy"} <= set(log["report"]["versions"])
     assert len(log["recipe"]["prompts"]["prompts"]) == 3
     assert log["client"] == slicer.client_id

@@ -31,7 +31,7 @@ def test_info_tells_slicer_which_panel(slicer):
     assert {
         *("policy", "propagation", "window", "axis", "extent", "prior", "model", "prompt_slices")
     } == set(options)
-    assert options["policy"][0] == "is+sps+independent"
+    assert options["policy"][0] == "is+sps+stretches"
     assert options["model"][0] == "builtin"
 
 

@@ -250,12 +250,12 @@ class Settings:
     """What a request may choose; it decides the result, and stands in its report and log."""
 
     policy: MemoryPolicy = _declare(
-        lambda: parse_policy("is+sps+independent"),
+        lambda: parse_policy("is+sps+stretches"),
         "what the memory bank holds; presets joined with +, or key=value,…",
         read=lambda v: parse_policy(str(v)),
         write=describe_policy,
         choices=(
-            "is+sps+independent",
+            "is+sps+stretches",
             "is+sps",
             "is+stretches",
             "sps",

@@ -222,7 +222,7 @@ PRESETS: Mapping[str, MemoryPolicy] = {
     "sps": MemoryPolicy(tau=0.3),
     "is": MemoryPolicy(intelligent=True),
     "is+sps": MemoryPolicy(intelligent=True, tau=0.3),
-    "is+sps+independent": MemoryPolicy(intelligent=True, tau=0.3, independent=True),
+    "is+sps+stretches": MemoryPolicy(intelligent=True, tau=0.3, independent=True, bracket=True),
     "independent": MemoryPolicy(independent=True),
     "bracket": MemoryPolicy(bracket=True),
     "stretches": MemoryPolicy(independent=True, bracket=True),

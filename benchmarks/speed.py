@@ -2,7 +2,7 @@
 
     python benchmarks/speed.py --model tiny --image-size 512 --slices 24
         [--objects 3] [--both-directions] [--peer sam_3d] [--threads 1] [--device cpu|cuda]
-        [--policy is+sps] [--rounds 3] [--json OUT]
+        [--policy is+sps] [--precision fp32] [--rounds 3] [--json OUT]
 
 Side by side in one process, on the same random weights (speed does not depend on them); median of
 the rounds. On a CPU in seconds of processor time, so that a busy machine does not blur the ratios;
@@ -42,7 +42,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import lib  # noqa: F401  before torch: it says how waiting threads behave
 from benchmarks.sam_3d import Sam3d
 from benchmarks.stock import see_objects, stock_masks
-from lib.configs.settings import Settings
+from lib.configs.options import Settings
 from lib.engine.pipeline import Pipeline
 from lib.engine.recipe import Recipe
 from lib.geometry import Axis, Grid
@@ -85,16 +85,21 @@ class Subject:
     def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
         self.folder = folder
         self.device = torch.device(arguments.device)
-        self.numerics = choose(Precision.parse(arguments.precision), abilities(self.device))
         self.both = arguments.both_directions
         self.config = read_config(resolve(arguments.model))
         if arguments.image_size:
             self.config.image_size = arguments.image_size
+        self.numerics = choose(
+            Precision.parse(arguments.precision),
+            abilities(self.device),
+            self.config.memory_attention.d_model,
+        )
         self.settings = Settings.parse(
             {
                 "policy": arguments.policy,
                 "propagation": "forward-backward" if self.both else "single",
-                "extent": "whole",  # random weights see no end
+                "axis": "axial",
+                "input": "own",  # which --image-size has set
             }
         )
         slices = self.slices = arguments.slices
@@ -295,7 +300,7 @@ def run(arguments: argparse.Namespace) -> dict[str, object]:
             "slices": arguments.slices,
             "objects": arguments.objects,
             "both_directions": arguments.both_directions,
-            "policy": arguments.policy,
+            "policy": subject.settings.describe()["policy"],
             "precision": subject.numerics.name,
             "clock": Clock(subject.device).name,
             "rounds": arguments.rounds,
@@ -319,7 +324,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--objects", type=int, default=1, choices=(1, 2, 3))
     made.add_argument("--both-directions", action="store_true", help="each slice forward and back")
     made.add_argument("--peer", choices=("sam_3d",), help="MONAI Label's task as well")
-    made.add_argument("--policy", default="is+sps")
+    made.add_argument("--policy", help="as served if left")
     made.add_argument("--precision", default="auto", choices=[p.value for p in Precision])
     made.add_argument("--threads", type=int, default=1)
     made.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
@@ -335,7 +340,7 @@ def main() -> None:
     both = ", both directions" if arguments.both_directions else ""
     print(
         f"{arguments.model}, {result['image_size']}², {arguments.slices} slices, "
-        f"{arguments.objects} objects{both}, {arguments.policy}, {result['precision']}, "
+        f"{arguments.objects} objects{both}, {result['policy']}, {result['precision']}, "
         f"{arguments.threads} threads\n"
     )
     print(table(result))

@@ -14,7 +14,8 @@ HOPPER = Abilities("H100", bf16=True, fp16=True)
 @pytest.mark.parametrize(
     ("asked", "device", "expected"),
     [
-        ("auto", PLAIN, "fp32"),
+        ("auto", PLAIN, "fp32-fast"),
+        ("fp32-fast", AMX, "fp32-fast"),
         ("auto", AMX, "bf16"),
         ("auto", VOLTA, "fp16"),
         ("auto", HOPPER, "bf16"),
@@ -27,6 +28,12 @@ def test_what_is_chosen(asked, device, expected):
     chosen = choose(Precision.parse(asked), device)
     assert chosen.name == expected
     assert chosen.is_exact == (expected == "fp32")
+
+
+@pytest.mark.parametrize("device", [PLAIN, AMX, HOPPER])
+def test_a_narrow_network_keeps_its_digits(device):
+    assert choose(Precision.AUTO, device, width=128).name == "fp32-fast"
+    assert not choose(Precision.AUTO, device, width=128).is_exact
 
 
 @pytest.mark.parametrize(("asked", "device"), [("bf16", PLAIN), ("bf16", VOLTA), ("fp16", AMX)])

@@ -383,7 +383,7 @@ class ServerOptions:
     )
     precision: Precision = _declare(
         Precision.AUTO,
-        "what the network computes in; auto: what the machine is fast at; fp32: as stock SAM 2",
+        "what the network computes in; auto: what the machine is fast at; fp32: stock SAM 2's bits",
         read=lambda v: Precision.parse(str(v)),
         write=lambda v: v.value,
         choices=tuple(p.value for p in Precision),

@@ -63,7 +63,7 @@ class CheckpointReport:
         trained: False for random weights.
         image_size: side of the network's square input, pixels.
         device: where it ran.
-        precision: fp32 (as stock SAM 2), bf16 or fp16.
+        precision: fp32 (as stock SAM 2), fp32-fast, bf16 or fp16.
     """
 
     name: str

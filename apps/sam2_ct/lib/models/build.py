@@ -95,12 +95,12 @@ def load_predictor(
         Unavailable: A checkpoint asked for by name cannot be downloaded.
     """
     place = choose_device(device)  # first: it costs nothing and may refuse
-    numerics = choose(precision, abilities(place))
+    choose(precision, abilities(place))
     if checkpoint is not None:
         weights = read_weights(checkpoint)
         kind = architecture_of(checkpoint, weights.sha256, model)
         name = kind.name if weights.sha256 == kind.sha256 else f"{kind.name}:{checkpoint.name}"
-        return _assemble(kind, weights, place, numerics, folder, name=name)
+        return _assemble(kind, weights, place, precision, folder, name=name)
 
     warnings: list[str] = []
     if model == "auto":
@@ -111,9 +111,9 @@ def load_predictor(
     if chosen.url is not None:
         path = fetch(chosen, folder, patience=patience)
     elif not path.exists():
-        return _untrained(chosen, place, numerics, folder, warnings)
+        return _untrained(chosen, place, precision, folder, warnings)
     weights = read_weights(path, expected=chosen)
-    return _assemble(chosen, weights, place, numerics, folder, warnings=warnings)
+    return _assemble(chosen, weights, place, precision, folder, warnings=warnings)
 
 
 def choose_device(device: str) -> torch.device:
@@ -182,7 +182,7 @@ def _assemble(
     kind: Checkpoint,
     weights: Weights,
     device: torch.device,
-    numerics: Numerics,
+    precision: Precision,
     folder: Path | None,
     *,
     name: str | None = None,
@@ -190,6 +190,7 @@ def _assemble(
 ) -> LoadedModel:
     predictor = build_network(read_config(kind, folder))
     put_into(predictor, weights, kind.name)
+    numerics = choose(precision, abilities(device), predictor.hidden_dim)
     put_to_work(predictor.to(device), numerics)
     return LoadedModel(
         predictor=predictor,
@@ -205,7 +206,7 @@ def _assemble(
 def _untrained(
     kind: Checkpoint,
     device: torch.device,
-    numerics: Numerics,
+    precision: Precision,
     folder: Path | None,
     warnings: list[str],
 ) -> LoadedModel:
@@ -216,6 +217,7 @@ def _untrained(
         "every mask and Dice value means nothing"
     )
     predictor = build_network(config).to(device)
+    numerics = choose(precision, abilities(device), predictor.hidden_dim)
     put_to_work(predictor, numerics)
     recipe = "untrained, seed 0\n" + OmegaConf.to_yaml(config)
     return LoadedModel(

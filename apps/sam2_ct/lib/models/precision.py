@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 
 
 class Precision(Choice):
-    """What a user may ask for; float16 is for GPUs that lack bfloat16."""
+    """What a user may ask for.
+
+    `fp32` is stock SAM 2, bit for bit; `fp32-fast` the same numbers but for the order of sums;
+    `fp16` is for GPUs that lack bfloat16.
+    """
 
     AUTO = "auto"
     FP32 = "fp32"
+    FP32_FAST = "fp32-fast"
     BF16 = "bf16"
     FP16 = "fp16"
 
@@ -43,7 +48,7 @@ class Numerics:
     """What was chosen.
 
     Attributes:
-        name: fp32, bf16 or fp16.
+        name: of the `Precision`.
         why: a clause for the report.
     """
 
@@ -60,20 +65,28 @@ class Numerics:
         """Of products and what lies between them."""
         import torch
 
-        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.name]
+        return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.name, torch.float32)
 
 
-def choose(asked: Precision, device: Abilities) -> Numerics:
-    """What `asked` means on a device.
+# Width of SAM 2's networks. In half precision the built-in one, half as wide and trained on 128²,
+# moves a voxel here and there: 0.005 of the Dice of a rib of a few hundred voxels
+# (benchmarks/precision.py).
+_WIDE = 256
+
+
+def choose(asked: Precision, device: Abilities, width: int = _WIDE) -> Numerics:
+    """What `asked` means on a device, for a network of some width.
 
     Raises:
         BadInput: a precision that would only be slow there.
     """
-    fast = {Precision.FP32: True, Precision.BF16: device.bf16, Precision.FP16: device.fp16}
+    fast = {Precision.BF16: device.bf16, Precision.FP16: device.fp16}
     if asked is Precision.AUTO:
-        best = next(p for p in (Precision.BF16, Precision.FP16, Precision.FP32) if fast[p])
+        if width < _WIDE:
+            return Numerics(Precision.FP32_FAST.value, "half precision moves voxels here")
+        best = next((p for p, is_fast in fast.items() if is_fast), Precision.FP32_FAST)
         return Numerics(best.value, device.name)
-    if not fast[asked]:
+    if not fast.get(asked, True):
         raise BadInput(
             f"precision {asked.value}: {device.name} has no instructions for it, use auto or fp32"
         )
@@ -96,7 +109,7 @@ def abilities(device: torch.device) -> Abilities:
 
 
 def put_to_work(predictor: PolicyVideoPredictor, numerics: Numerics) -> None:
-    """Let a predictor, on its device and with its weights, compute in half precision.
+    """Let a predictor, on its device and with its weights, compute as chosen.
 
     With fp32 it is left as it is.
     """

@@ -1,1 +1,1 @@
-"""SAM 2's parts in half precision: the same weights and mathematics, laid out for speed."""
+"""SAM 2's parts in a chosen precision: the same weights and mathematics, laid out for speed."""

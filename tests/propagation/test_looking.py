@@ -41,7 +41,7 @@ def test_all_foreground_clicks_lie_in_the_window(grid):
 
 @pytest.mark.parametrize("axis", list(Axis))
 def test_the_look_that_is_trusted_most_wins(axis, predictor, monkeypatch):
-    trust = {200.0: 0.3, 100.0: 0.9, 50.0: 0.5}
+    trust = dict(zip(looking.WINDOWS_MM, (0.3, 0.4, 0.9, 0.5, 0.2), strict=True))
     grid = Grid((80, 90, 100), np.eye(4))
     plane = [n for d, n in enumerate(grid.shape) if d != axis.dim]
     widths = iter(trust)
@@ -58,7 +58,7 @@ def test_the_look_that_is_trusted_most_wins(axis, predictor, monkeypatch):
     assert isinstance(found, Mask)
     assert not found.drawn
     assert (found.axis, found.index) == (axis, 2)
-    assert found.mask.any(axis=1).sum() == 10
+    assert found.mask.any(axis=1).sum() == int(looking.WINDOWS_MM[2] / 10)
 
 
 def test_other_marks_are_left_alone(predictor, monkeypatch):

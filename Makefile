@@ -40,7 +40,7 @@ test: setup-dev
 	$(PY) -m pytest
 
 lint: setup-dev
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 # make serve STUDIES=folder [LABELS=femur,tibia]
 serve: setup

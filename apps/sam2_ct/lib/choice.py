@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lib.errors import BadInput
 
 if TYPE_CHECKING:
-    from typing import Self  # Python 3.11
+    from typing_extensions import Self  # of typing from Python 3.11 on
 
 
 class Choice(str, Enum):

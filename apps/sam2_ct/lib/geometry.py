@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lib.choice import Choice
 from lib.errors import BadInput
 
-Bounds = tuple[np.ndarray, np.ndarray]
+Bounds = tuple[NDArray[Any], NDArray[Any]]
 """First voxel and the one after the last, (3,) int each."""
 
 # Half a voxel is where an index would be rounded to its neighbour. Affines stored as quaternions
@@ -36,7 +38,7 @@ class Grid:
     """Shape (3,) of a volume and its (4, 4) float64 affine, voxel index → world mm (RAS+)."""
 
     shape: tuple[int, int, int]
-    affine: np.ndarray
+    affine: NDArray[Any]
 
     def __post_init__(self) -> None:
         shape = tuple(int(n) for n in self.shape)
@@ -51,7 +53,8 @@ class Grid:
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Voxel size in mm along each array dimension."""
-        return tuple(float(s) for s in np.linalg.norm(self.affine[:3, :3], axis=0))
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
+        return x, y, z
 
     def dim_of(self, axis: Axis) -> int:
         """Array dimension that runs most nearly along `axis`."""
@@ -81,7 +84,7 @@ class Grid:
             )
         return VoxelMap(whole.astype(int))
 
-    def _drift(self, other: Grid, expected: np.ndarray) -> float:
+    def _drift(self, other: Grid, expected: NDArray[Any]) -> float:
         """Voxels of `other` by which a corner at most misses where `expected` (4, 4) puts it."""
         off = np.linalg.inv(other.affine) @ self.affine - expected
         last = np.asarray(self.shape, dtype=float) - 1
@@ -93,9 +96,9 @@ class Grid:
 class VoxelMap:
     """(4, 4) integer matrix from one grid's indices to another's: permutation, flips, shift."""
 
-    matrix: np.ndarray
+    matrix: NDArray[Any]
 
-    def points(self, ijk: np.ndarray) -> np.ndarray:
+    def points(self, ijk: NDArray[Any]) -> NDArray[Any]:
         """Move (n, 3) voxel indices, whole or fractional."""
         ijk = np.asarray(ijk, dtype=np.float64).reshape(-1, 3)
         return ijk @ self.matrix[:3, :3].T + self.matrix[:3, 3]
@@ -110,7 +113,9 @@ class VoxelMap:
         ijk[:, dim] = indices
         return np.rint(self.points(ijk)[:, self.dim(dim)]).astype(int).tolist()
 
-    def array(self, values: np.ndarray, shape: tuple[int, int, int], fill: float = 0) -> np.ndarray:
+    def array(
+        self, values: NDArray[Any], shape: tuple[int, int, int], fill: float = 0
+    ) -> NDArray[Any]:
         """Carry a 3-D array over: permute, flip, then crop or pad with `fill` to `shape`."""
         order = [int(np.flatnonzero(self.matrix[row, :3])[0]) for row in range(3)]
         moved = np.transpose(values, order)
@@ -131,7 +136,7 @@ class VoxelMap:
         return out
 
 
-def _orientation(affine: np.ndarray) -> np.ndarray:
+def _orientation(affine: NDArray[Any]) -> NDArray[Any]:
     """`nibabel.io_orientation`: for each array dimension, the world's nearest and the direction."""
     import nibabel as nib  # costs more than all that a command's options need
 

@@ -96,9 +96,10 @@ class Job:
 
     def seconds_left(self) -> float | None:
         """Of the propagation, judged by the slices so far; None before the second slice."""
-        if self.state is not State.RUNNING or self.done < 2:
+        first, last = self._first_slice, self._last_slice
+        if self.state is not State.RUNNING or self.done < 2 or first is None or last is None:
             return None
-        each = (self._last_slice - self._first_slice) / (self.done - 1)
+        each = (last - first) / (self.done - 1)
         return round(each * (self.expected - self.done), 1)
 
     def describe(self) -> dict[str, object]:

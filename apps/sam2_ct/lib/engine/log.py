@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from lib.engine.migrations import FORMAT, SCHEMA, migrated
 from lib.engine.recipe import Recipe
@@ -49,7 +50,7 @@ class Log:
     up to date.
     """
 
-    content: Mapping[str, object]
+    content: Mapping[str, Any]
 
     @property
     def task(self) -> str:
@@ -77,7 +78,7 @@ class Log:
         return str(self.content["labels_sha256"])
 
     @property
-    def report(self) -> Mapping[str, object]:
+    def report(self) -> Mapping[str, Any]:
         """JSON of the report."""
         return self.content["report"]
 
@@ -127,7 +128,7 @@ class Entry:
         """The label map."""
         return self.path.with_suffix(".nrrd")
 
-    def labels(self) -> np.ndarray:
+    def labels(self) -> NDArray[Any]:
         """(X, Y, Z) on the grid of the volume."""
         return load_labelmap(self.labels_path)[0]
 

@@ -34,7 +34,7 @@ def migrated(content: object, name: str) -> Content:
     if content.get("format") != FORMAT:
         raise BadInput(f"{name} is not the log of a result: its format is not {FORMAT!r}")
     schema = content.get("schema")
-    if schema not in range(1, SCHEMA + 1):
+    if not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
         raise BadInput(f"{name} is of schema {schema}, this version reads up to {SCHEMA}: update")
     for version in range(schema, SCHEMA):
         content = _STEPS[version](content) | {"schema": version + 1}

@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lib.engine.report import CropReport, ObjectReport
 from lib.geometry import Axis, Grid
@@ -28,7 +30,9 @@ class Part:
     found: Propagated
 
 
-def label_map(parts: Sequence[Part], ids: Sequence[int], source: Grid, overlap: bool) -> np.ndarray:
+def label_map(
+    parts: Sequence[Part], ids: Sequence[int], source: Grid, overlap: bool
+) -> NDArray[Any]:
     """The objects of all parts on the file's grid.
 
     Args:
@@ -54,7 +58,7 @@ def label_map(parts: Sequence[Part], ids: Sequence[int], source: Grid, overlap: 
     return labels
 
 
-def _logits_in(box: Grid, parts: Sequence[Part], object_id: int) -> np.ndarray:
+def _logits_in(box: Grid, parts: Sequence[Part], object_id: int) -> NDArray[Any]:
     """The highest logits that any part has of an object, on a grid that holds their crops."""
     found = [
         to_file_grid(part.found.logits[object_id], part.grid, box, fill=ABSENT)
@@ -114,10 +118,10 @@ def crop_report(part: Part, source: Grid) -> CropReport:
 
 
 def leave_out(
-    labels: np.ndarray,
+    labels: NDArray[Any],
     ids: Sequence[int],
-    taken: np.ndarray | None,
-    wiped: np.ndarray | None,
+    taken: NDArray[Any] | None,
+    wiped: NDArray[Any] | None,
     beyond: Mapping[int, int],
 ) -> tuple[ObjectReport, ...]:
     """Take voxels of other segments and of wiped slices out of `labels`, in place, and count.
@@ -134,8 +138,11 @@ def leave_out(
         its = labels[n] if labels.ndim == 4 else labels == object_id
         counts = []
         for excluded in (taken, wiped):
-            out = None if excluded is None else its & excluded
-            counts.append(0 if out is None else int(out.sum()))
+            if excluded is None:
+                counts.append(0)
+                continue
+            out = its & excluded
+            counts.append(int(out.sum()))
             if counts[-1]:
                 (labels[n] if labels.ndim == 4 else labels)[out] = 0
                 its = its & ~out

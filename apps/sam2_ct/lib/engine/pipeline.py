@@ -9,14 +9,16 @@ from __future__ import annotations
 import platform
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
+from monai.data.meta_tensor import MetaTensor
+from numpy.typing import NDArray
 
 from lib.activelearning.next_slice import confidence, next_slices
 from lib.configs.options import Settings
@@ -56,7 +58,7 @@ from lib.transforms.window import Window
 _OPEN_VOLUMES = 2
 _PACKAGES = ("torch", "sam2", "monai", "monailabel", "numpy")
 
-Write = Callable[[np.ndarray, Grid], Sequence[Path]]
+Write = Callable[[NDArray[Any], Grid], Sequence[Path]]
 """Puts labels on a grid into files, and tells their paths."""
 
 
@@ -113,7 +115,7 @@ class Pipeline:
         case = self._opened.get(key)
         if case is None:
             *opening, _crop = pre_transforms(window=settings.window)
-            data = {"image": path}
+            data: dict[Hashable, Any] = {"image": path}
             for transform in opening:  # not Compose: it would hide a BadInput in a RuntimeError
                 data = transform(data)
             case = Case(
@@ -153,9 +155,11 @@ class Pipeline:
         wiped = as_voxels(recipe.wiped, source) if recipe.wiped else None
         excluded = [e for e in (recipe.taken, wiped) if e is not None]
         pieces = pieces_of(recipe, grid_of(case.image), self.model.image_size)
-        whole = progress and ProgressOfAll(progress, len(pieces))
+        whole = None if progress is None else ProgressOfAll(progress, len(pieces))
         parts = [
-            self._run(case, piece, excluded, recipe.wiped, whole and whole.next(), clock)
+            self._run(
+                case, piece, excluded, recipe.wiped, None if whole is None else whole.next(), clock
+            )
             for piece in pieces
         ]
         with clock("restore"):
@@ -166,7 +170,9 @@ class Pipeline:
         if write is not None:
             with clock("write"):
                 written = tuple(write(labels, source))
-        replayed = logged and Replay(logged.log, fingerprint(labels) == logged.labels_sha256)
+        replayed = None
+        if logged is not None:
+            replayed = Replay(logged.log, fingerprint(labels) == logged.labels_sha256)
         report = self._report(case, recipe, parts, objects, clock, written, replayed)
         return Outcome(labels, source, report)
 
@@ -174,7 +180,7 @@ class Pipeline:
         self,
         case: Case,
         piece: Piece,
-        excluded: Sequence[np.ndarray],
+        excluded: Sequence[NDArray[Any]],
         wiped: Sequence[Wiped],
         progress: Progress | None,
         clock: Clock,
@@ -229,9 +235,7 @@ class Pipeline:
         slices = tuple(r for t in told for r in t.slices)
         ends = tuple(e for t in told for e in t.ends)
         return Report(
-            volume=VolumeReport(
-                case.path, source.shape, tuple(round(s, 4) for s in source.spacing)
-            ),
+            volume=VolumeReport(case.path, source.shape, _rounded(source.spacing)),
             crops=tuple(crop_report(part, source) for part in parts),
             settings=recipe.settings,
             checkpoint=CheckpointReport(
@@ -270,12 +274,17 @@ class Pipeline:
         )
 
 
-def _check_taken(taken: np.ndarray | None, source: Grid) -> None:
+def _check_taken(taken: NDArray[Any] | None, source: Grid) -> None:
     if taken is not None and taken.shape != source.shape:
         raise BadInput(
             f"the voxels to leave alone have shape {taken.shape}, "
             f"the volume {source.shape}: was the volume exchanged?"
         )
+
+
+def _rounded(spacing: tuple[float, float, float]) -> tuple[float, float, float]:
+    x, y, z = (round(s, 4) for s in spacing)
+    return x, y, z
 
 
 def _state_of(path: Path) -> tuple[float, int]:

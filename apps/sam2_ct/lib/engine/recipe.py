@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lib.configs.options import Settings
 from lib.errors import BadInput
@@ -38,7 +40,7 @@ class Recipe:
     roi: Bounds | None = None
     crop: Bounds | None = None
     each_slice_alone: bool = False
-    taken: np.ndarray | None = None
+    taken: NDArray[Any] | None = None
     wiped: tuple[Wiped, ...] = ()
     decided: tuple[str, ...] = ()
 
@@ -59,7 +61,7 @@ class Recipe:
         }
 
     @classmethod
-    def read(cls, record: Mapping[str, object]) -> Recipe:
+    def read(cls, record: Mapping[str, Any]) -> Recipe:
         """Inverse of `describe`.
 
         Raises:

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lib.activelearning.next_slice import NextSlice
 from lib.configs.options import Settings
@@ -169,7 +171,7 @@ class Outcome:
         report: what is to be said of it.
     """
 
-    labels: np.ndarray
+    labels: NDArray[Any]
     grid: Grid
     report: Report
 
@@ -179,9 +181,9 @@ def to_json(report: Report) -> dict[str, object]:
     return {_KEYS.get(f.name, f.name): _plain(getattr(report, f.name)) for f in fields(report)}
 
 
-def fingerprint(labels: np.ndarray) -> str:
+def fingerprint(labels: NDArray[Any]) -> str:
     """SHA-256 of a label map's voxels, whatever its integer type."""
-    return hashlib.sha256(np.ascontiguousarray(labels, dtype="<u2")).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(labels, dtype="<u2").tobytes()).hexdigest()
 
 
 _KEYS = {"object_id": "object"}

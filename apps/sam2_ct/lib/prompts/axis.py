@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
+
+from numpy.typing import NDArray
 
 from lib.errors import BadInput
 from lib.geometry import Axis, Grid
 from lib.prompts.labelmap import filled_slices, ranges
 
 
-def narrowest(grid: Grid, *marked: np.ndarray) -> Axis:
+def narrowest(grid: Grid, *marked: NDArray[Any]) -> Axis:
     """The axis along which one of some (X, Y, Z) masks marks the fewest slices.
 
     If that is even, the third dimension of the file wins, then the second.
@@ -18,7 +20,7 @@ def narrowest(grid: Grid, *marked: np.ndarray) -> Axis:
     return grid.axis_of(min(counts, key=lambda dim: counts[dim]))
 
 
-def painted_axis(asked: Axis | None, painted: np.ndarray, grid: Grid) -> Axis:
+def painted_axis(asked: Axis | None, painted: NDArray[Any], grid: Grid) -> Axis:
     """The axis of painted slices: the one that was asked for, or that they were painted on.
 
     Args:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lib.errors import BadInput
 from lib.geometry import Axis, Grid
@@ -79,7 +81,7 @@ def from_entry(entry: object, grid: Grid) -> list[Prompt]:
     return prompts
 
 
-def voxels(value: object, field: str) -> np.ndarray:
+def voxels(value: object, field: str) -> NDArray[Any]:
     """A list of [i, j, k] as (n, 3) float.
 
     Raises:
@@ -97,7 +99,7 @@ def voxels(value: object, field: str) -> np.ndarray:
     return points
 
 
-def corners(value: object, field: str) -> tuple[np.ndarray, np.ndarray]:
+def corners(value: object, field: str) -> tuple[NDArray[Any], NDArray[Any]]:
     """[i0, i1, j0, j1, k0, k1], each pair in either order, as first and last voxel, (3,) int.
 
     Raises:
@@ -114,12 +116,12 @@ def corners(value: object, field: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def group_points(
-    foreground: np.ndarray, background: np.ndarray, grid: Grid, axis: Axis, object_id: int
+    foreground: NDArray[Any], background: NDArray[Any], grid: Grid, axis: Axis, object_id: int
 ) -> list[Points]:
     """(n, 3) and (m, 3) voxel indices, one `Points` for each slice of `axis` they lie on."""
     dim = grid.dim_of(axis)
     plane = list(in_plane_dims(grid, axis))
-    slices: dict[int, tuple[list, list]] = defaultdict(lambda: ([], []))
+    slices: dict[int, tuple[list[NDArray[Any]], list[NDArray[Any]]]] = defaultdict(lambda: ([], []))
     for kind, points in enumerate((foreground, background)):
         for point in points:
             slices[int(np.rint(point[dim]))][kind].append(point[plane])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from lib.errors import BadInput
@@ -13,7 +15,7 @@ from lib.prompts.types import Mask, PromptSet
 
 
 def from_labelmap(
-    labels: np.ndarray,
+    labels: NDArray[Any],
     grid: Grid,
     axis: Axis = Axis.AXIAL,
     slices: Sequence[int] | None = None,
@@ -50,7 +52,7 @@ def from_labelmap(
 
 
 def painted(
-    labels: np.ndarray, grid: Grid, axis: Axis, object_ids: Sequence[int] | None = None
+    labels: NDArray[Any], grid: Grid, axis: Axis, object_ids: Sequence[int] | None = None
 ) -> Iterable[Mask]:
     """The masks of a label map, lazily; the volume is read once, then each object in its box."""
     dim = grid.dim_of(axis)
@@ -68,13 +70,13 @@ def painted(
             yield Mask(axis, box[dim].start + int(offset), number, mask)
 
 
-def filled_slices(mask: np.ndarray, dim: int) -> set[int]:
+def filled_slices(mask: NDArray[Any], dim: int) -> set[int]:
     """Slices along `dim` on which an (X, Y, Z) mask is not empty."""
     others = tuple(d for d in range(3) if d != dim)
     return set(np.flatnonzero(mask.any(others)).tolist())
 
 
-def changed_slices(current: np.ndarray, previous: np.ndarray, dim: int) -> set[int]:
+def changed_slices(current: NDArray[Any], previous: NDArray[Any], dim: int) -> set[int]:
     """Slices along `dim` on which two (X, Y, Z) masks differ."""
     return filled_slices(current != (previous != 0), dim)
 

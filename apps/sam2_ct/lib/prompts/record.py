@@ -6,14 +6,16 @@ import base64
 import binascii
 import zlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lib.errors import BadInput
 from lib.geometry import Axis, Grid
 from lib.prompts.types import Box, Mask, Points, Prompt, PromptSet
 
-Record = dict[str, object]
+Record = dict[str, Any]
 
 
 def to_record(prompts: PromptSet) -> Record:
@@ -24,7 +26,7 @@ def to_record(prompts: PromptSet) -> Record:
     }
 
 
-def from_record(record: Mapping[str, object]) -> PromptSet:
+def from_record(record: Mapping[str, Any]) -> PromptSet:
     """Inverse of `to_record`.
 
     Raises:
@@ -37,7 +39,7 @@ def from_record(record: Mapping[str, object]) -> PromptSet:
         raise BadInput(f"not a record of prompts: {error!r}") from error
 
 
-def pack(mask: np.ndarray) -> Record:
+def pack(mask: NDArray[Any]) -> Record:
     """A bool array of any shape: its bits within their bounding box, compressed, as text."""
     marked = np.argwhere(mask)
     if len(marked) == 0:
@@ -52,7 +54,7 @@ def pack(mask: np.ndarray) -> Record:
     }
 
 
-def unpack(record: Mapping[str, object]) -> np.ndarray:
+def unpack(record: Mapping[str, Any]) -> NDArray[Any]:
     """Inverse of `pack`.
 
     Raises:
@@ -89,7 +91,7 @@ def _write(prompt: Prompt) -> Record:
     return record | {"low": prompt.low.tolist(), "high": prompt.high.tolist()}
 
 
-def _read(record: Mapping[str, object]) -> Prompt:
+def _read(record: Mapping[str, Any]) -> Prompt:
     where = Axis.parse(record["axis"]), int(record["index"]), int(record["object"])
     kind = record["kind"]
     if kind == "mask":

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from lib.errors import BadInput
@@ -12,7 +16,7 @@ from lib.prompts.types import Box, Mask, Points, PromptSet
 STRATEGIES = ("middle", "first-last", "first-middle-last", "uniform-N", "inner-N")
 
 
-def positions(occupied: np.ndarray, strategy: str) -> list[int]:
+def positions(occupied: NDArray[Any], strategy: str) -> list[int]:
     """The slices a strategy marks, ascending, without duplicates.
 
     Args:
@@ -44,7 +48,7 @@ def positions(occupied: np.ndarray, strategy: str) -> list[int]:
 
 
 def mask_prompts(
-    truth: np.ndarray,
+    truth: NDArray[Any],
     grid: Grid,
     strategy: str = "first-middle-last",
     axis: Axis = Axis.AXIAL,
@@ -55,18 +59,21 @@ def mask_prompts(
     Raises:
         BadInput: empty mask, unknown strategy.
     """
+    return PromptSet(grid, tuple(_masks(truth, grid, strategy, axis, object_id)))
+
+
+def _masks(
+    truth: NDArray[Any], grid: Grid, strategy: str, axis: Axis, object_id: int
+) -> list[Mask]:
     stack = np.moveaxis(np.asarray(truth, dtype=bool), grid.dim_of(axis), 0)
-    return PromptSet(
-        grid,
-        tuple(
-            Mask(axis, index, object_id, stack[index].copy())
-            for index in positions(stack.any((1, 2)), strategy)
-        ),
-    )
+    return [
+        Mask(axis, index, object_id, stack[index].copy())
+        for index in positions(stack.any((1, 2)), strategy)
+    ]
 
 
 def box_prompts(
-    truth: np.ndarray,
+    truth: NDArray[Any],
     grid: Grid,
     strategy: str = "first-middle-last",
     axis: Axis = Axis.AXIAL,
@@ -77,14 +84,12 @@ def box_prompts(
     Raises:
         BadInput: empty mask, unknown strategy.
     """
-    masks = mask_prompts(truth, grid, strategy, axis, object_id).prompts
-    return PromptSet(
-        grid, tuple(Box(p.axis, p.index, p.object_id, *box_around(p.mask)) for p in masks)
-    )
+    masks = _masks(truth, grid, strategy, axis, object_id)
+    return PromptSet(grid, tuple(Box(axis, m.index, object_id, *box_around(m.mask)) for m in masks))
 
 
 def point_prompts(
-    truth: np.ndarray,
+    truth: NDArray[Any],
     grid: Grid,
     strategy: str = "first-middle-last",
     axis: Axis = Axis.AXIAL,
@@ -95,11 +100,13 @@ def point_prompts(
     Raises:
         BadInput: empty mask, unknown strategy.
     """
-    masks = mask_prompts(truth, grid, strategy, axis, object_id).prompts
-    return PromptSet(grid, tuple(click_prompt(p, 1) for p in masks))
+    masks = _masks(truth, grid, strategy, axis, object_id)
+    return PromptSet(grid, tuple(click_prompt(m, 1) for m in masks))
 
 
-def click_prompt(truth: Mask, n: int, predict=None) -> Points:
+def click_prompt(
+    truth: Mask, n: int, predict: Callable[[Points], NDArray[np.bool_]] | None = None
+) -> Points:
     """`n` clicks on one slice, as the interactive paper makes them.
 
     Args:
@@ -113,6 +120,8 @@ def click_prompt(truth: Mask, n: int, predict=None) -> Points:
     points = None
     for _ in range(n):
         if points is not None:
+            if predict is None:
+                raise ValueError("clicks after the first need the model's answer")
             predicted = predict(points)
             if (predicted == truth.mask).all():
                 break
@@ -127,7 +136,7 @@ def click_prompt(truth: Mask, n: int, predict=None) -> Points:
     return points
 
 
-def next_click(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, bool]:
+def next_click(truth: NDArray[Any], predicted: NDArray[Any]) -> tuple[NDArray[Any], bool]:
     """Where an annotator clicks next: the middle of the largest error.
 
     The middle is the maximum of the Euclidean distance transform (the edge of the image counts
@@ -157,7 +166,7 @@ def next_click(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, bo
     return at, bool(truth[tuple(at)])
 
 
-def box_around(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def box_around(mask: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """First and last pixel, (2,) int each, inclusive, of a mask that is not empty."""
     marked = np.argwhere(mask)
     return marked.min(0), marked.max(0)

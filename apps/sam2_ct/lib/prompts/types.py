@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lib.errors import BadInput
-from lib.geometry import Axis, Grid
+from lib.geometry import Axis, Grid, VoxelMap
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Mask:
     axis: Axis
     index: int
     object_id: int
-    mask: np.ndarray
+    mask: NDArray[Any]
     drawn: bool = True
 
 
@@ -38,8 +40,8 @@ class Points:
     axis: Axis
     index: int
     object_id: int
-    foreground: np.ndarray
-    background: np.ndarray
+    foreground: NDArray[Any]
+    background: NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,8 @@ class Box:
     axis: Axis
     index: int
     object_id: int
-    low: np.ndarray
-    high: np.ndarray
+    low: NDArray[Any]
+    high: NDArray[Any]
 
 
 Prompt = Mask | Points | Box
@@ -89,7 +91,7 @@ class PromptSet:
             if (object_id is None or p.object_id == object_id) and (axis is None or p.axis is axis)
         )
 
-    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+    def bounds(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """First and last voxel, (3,) int each, inclusive, of everything that was marked."""
         lows, highs = zip(*(_bounds(p, self.grid) for p in self.prompts), strict=True)
         return np.min(lows, axis=0), np.max(highs, axis=0)
@@ -119,7 +121,7 @@ def in_plane_dims(grid: Grid, axis: Axis) -> tuple[int, int]:
     return first, second
 
 
-def lift(coordinates: np.ndarray, grid: Grid, axis: Axis, index: int) -> np.ndarray:
+def lift(coordinates: NDArray[Any], grid: Grid, axis: Axis, index: int) -> NDArray[Any]:
     """(n, 2) slice coordinates → (n, 3) voxel indices of the volume."""
     coordinates = np.asarray(coordinates, dtype=np.float64).reshape(-1, 2)
     ijk = np.empty((len(coordinates), 3))
@@ -158,7 +160,7 @@ def _check(prompt: Prompt, grid: Grid) -> None:
         raise BadInput(f"the box on {where} has no extent: {marked.tolist()}")
 
 
-def _bounds(prompt: Prompt, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+def _bounds(prompt: Prompt, grid: Grid) -> tuple[NDArray[Any], NDArray[Any]]:
     if isinstance(prompt, Mask):
         marked = np.argwhere(prompt.mask)
     elif isinstance(prompt, Points):
@@ -169,29 +171,25 @@ def _bounds(prompt: Prompt, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     return np.floor(ijk.min(0)).astype(int), np.ceil(ijk.max(0)).astype(int)
 
 
-def _move(prompt: Prompt, source: Grid, target: Grid, voxels) -> Prompt:
+def _move(prompt: Prompt, source: Grid, target: Grid, voxels: VoxelMap) -> Prompt:
     dim = target.dim_of(prompt.axis)
     plane = list(in_plane_dims(target, prompt.axis))
 
-    def move(coordinates: np.ndarray) -> np.ndarray:
+    def move(coordinates: NDArray[Any]) -> NDArray[Any]:
         return voxels.points(lift(coordinates, source, prompt.axis, prompt.index))[:, plane]
 
     anchor = voxels.points(lift(np.zeros((1, 2)), source, prompt.axis, prompt.index))[0]
     index = round(float(anchor[dim]))
     if isinstance(prompt, Points):
-        moved = {"foreground": move(prompt.foreground), "background": move(prompt.background)}
-    elif isinstance(prompt, Box):
+        fore, back = move(prompt.foreground), move(prompt.background)
+        return replace(prompt, index=index, foreground=fore, background=back)
+    if isinstance(prompt, Box):
         corners = move(np.stack([prompt.low, prompt.high]))
-        moved = {"low": corners.min(0), "high": corners.max(0)}
-    else:
-        marked = np.rint(move(np.argwhere(prompt.mask))).astype(int)
-        shape = tuple(target.shape[d] for d in plane)
-        inside = ((marked >= 0) & (marked < shape)).all(1)
-        if not inside.all():
-            raise BadInput(
-                f"the mask on {prompt.axis.value} slice {prompt.index} leaves the volume"
-            )
-        mask = np.zeros(shape, dtype=bool)
-        mask[tuple(marked.T)] = True
-        moved = {"mask": mask}
-    return replace(prompt, index=index, **moved)
+        return replace(prompt, index=index, low=corners.min(0), high=corners.max(0))
+    marked = np.rint(move(np.argwhere(prompt.mask))).astype(int)
+    shape = tuple(target.shape[d] for d in plane)
+    if not ((marked >= 0) & (marked < shape)).all():
+        raise BadInput(f"the mask on {prompt.axis.value} slice {prompt.index} leaves the volume")
+    mask = np.zeros(shape, dtype=bool)
+    mask[tuple(marked.T)] = True
+    return replace(prompt, index=index, mask=mask)

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lib.errors import BadInput
 from lib.geometry import Axis, Bounds, Grid
@@ -39,8 +41,8 @@ class Marks:
         selected: name of the segment that is to be segmented, or None.
     """
 
-    foreground: np.ndarray
-    background: np.ndarray
+    foreground: NDArray[Any]
+    background: NDArray[Any]
     roi: Bounds | None = None
     segments: tuple[Segment, ...] = ()
     selected: str | None = None
@@ -158,12 +160,12 @@ def from_clicks(
 
 def from_scribbles(
     marks: Marks,
-    labels: np.ndarray,
+    labels: NDArray[Any],
     grid: Grid,
     *,
     choice: Choice = "auto",
     axis: Axis | None = None,
-    previous: np.ndarray | None = None,
+    previous: NDArray[Any] | None = None,
     earlier: PromptSet | None = None,
     wiped: Set[int] = frozenset(),
 ) -> Marked:
@@ -228,10 +230,11 @@ def _listed(said: Mapping[str, object], field: str) -> list[object]:
     """A list-valued field: absent, None, "", [] and [[]] are empty; text is read as JSON."""
     value = said.get(field)
     if isinstance(value, str):
+        text = value
         try:
-            value = json.loads(value) if value.strip() else None
+            value = json.loads(text) if text.strip() else None
         except ValueError:
-            raise BadInput(f"{field} is not a list: {value[:60]!r}") from None
+            raise BadInput(f"{field} is not a list: {text[:60]!r}") from None
     if value is None:
         return []
     if not isinstance(value, Sequence):

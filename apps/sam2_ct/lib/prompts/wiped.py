@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lib.geometry import Axis, Grid
 
@@ -30,7 +32,7 @@ class Wiped:
         return replace(self, slices=frozenset(t for t in moved if 0 <= t < length))
 
 
-def as_voxels(wiped: Iterable[Wiped], grid: Grid) -> np.ndarray:
+def as_voxels(wiped: Iterable[Wiped], grid: Grid) -> NDArray[Any]:
     """(X, Y, Z) bool: every voxel of the slices that were wiped."""
     voxels = np.zeros(grid.shape, dtype=bool)
     for one in wiped:

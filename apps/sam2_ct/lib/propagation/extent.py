@@ -17,7 +17,7 @@ from lib.errors import BadInput
 from lib.geometry import Axis, Grid
 
 if TYPE_CHECKING:
-    from typing import Self  # Python 3.11
+    from typing_extensions import Self  # of typing from Python 3.11 on
 
 
 class ExtentRule(Choice):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ _MASK_STRIDE = 4  # SAM 2's mask logits have a quarter of its input's side
 def look_closer(
     predictor: PolicyVideoPredictor,
     checkpoint: str,
-    volume: NDArray[np.floating],
+    volume: NDArray[np.floating[Any]],
     prompts: PromptSet,
 ) -> PromptSet:
     """The prompts, clicks on slices that were not painted or boxed replaced by masks.
@@ -78,7 +79,7 @@ class _Look:
 def _most_trusted(
     predictor: PolicyVideoPredictor,
     checkpoint: str,
-    volume: NDArray[np.floating],
+    volume: NDArray[np.floating[Any]],
     grid: Grid,
     clicks: Sequence[Points],
 ) -> _Look:
@@ -114,7 +115,7 @@ def window(
 def _look(
     predictor: PolicyVideoPredictor,
     checkpoint: str,
-    volume: NDArray[np.floating],
+    volume: NDArray[np.floating[Any]],
     grid: Grid,
     clicks: Sequence[Points],
     bounds: tuple[NDArray[np.int_], NDArray[np.int_]],
@@ -127,7 +128,9 @@ def _look(
     for d, first, last in zip(plane, start, stop, strict=True):
         box[d] = slice(int(first), int(last))
     image = np.ascontiguousarray(volume[tuple(box)], dtype=np.float32)
-    video = PseudoVideo(image, Grid(image.shape, grid.affine), axis, predictor.image_size)
+    x, y, z = image.shape
+    here = Grid((x, y, z), grid.affine)
+    video = PseudoVideo(image, here, axis, predictor.image_size)
     # windows lie around clicks, which do not come again: not worth a place in the bank
     encoder = SliceEncoder(predictor, video, FeatureBank(), checkpoint, 1)
     seen = condition(encoder, [_inside(c, axis, start, stop) for c in clicks]).slices[0]

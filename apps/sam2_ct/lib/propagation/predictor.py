@@ -60,7 +60,7 @@ class _RowByRow(torch.nn.Linear):
         return (x * self.weight).sum(dim=-1, keepdim=True) + self.bias
 
 
-class Sam2Parts(SAM2Base):  # type: ignore[misc]  # sam2 tells no types
+class Sam2Parts(SAM2Base):
     """`SAM2Base`, its parts one by one. Works on batches, and with gradients.
 
     Attributes:
@@ -252,5 +252,5 @@ class Sam2Parts(SAM2Base):  # type: ignore[misc]  # sam2 tells no types
         )
 
 
-class PolicyVideoPredictor(Sam2Parts, SAM2VideoPredictor):  # type: ignore[misc]
+class PolicyVideoPredictor(Sam2Parts, SAM2VideoPredictor):
     """`SAM2VideoPredictor` whose parts the tracker uses; the same weights, the same modules."""

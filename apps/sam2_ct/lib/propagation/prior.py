@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,15 +57,15 @@ class Between:
     """
 
     t: int
-    distance: NDArray[np.floating]
+    distance: NDArray[np.floating[Any]]
     likeness: float
     gap: float
     near: float
 
 
 def with_prior(
-    logits: NDArray[np.floating],
-    image: NDArray[np.floating],
+    logits: NDArray[np.floating[Any]],
+    image: NDArray[np.floating[Any]],
     painted: Mapping[int, NDArray[np.bool_]],
     dim: int,
     spacing: Sequence[float],
@@ -140,7 +141,7 @@ def between(
 
 
 def density(
-    image: NDArray[np.floating],
+    image: NDArray[np.floating[Any]],
     painted: Mapping[int, NDArray[np.bool_]],
     dim: int,
     spacing: Sequence[float],
@@ -171,7 +172,7 @@ def density(
     return ratio.astype(np.float32)[_bins(image)]
 
 
-def signed_distance(mask: NDArray[np.bool_], spacing: Sequence[float]) -> NDArray[np.floating]:
+def signed_distance(mask: NDArray[np.bool_], spacing: Sequence[float]) -> NDArray[np.floating[Any]]:
     """Distance in mm to the outline of a (rows, columns) mask, positive inside."""
     # a frame of background, so that a mask that fills the slice has an outside
     padded = np.pad(mask, 1)
@@ -180,19 +181,21 @@ def signed_distance(mask: NDArray[np.bool_], spacing: Sequence[float]) -> NDArra
     return (inside - outside)[1:-1, 1:-1]
 
 
-def _bins(values: NDArray[np.floating]) -> NDArray[np.intp]:
+def _bins(values: NDArray[np.floating[Any]]) -> NDArray[np.intp]:
     return np.clip((values * _BINS).astype(np.intp), 0, _BINS - 1)
 
 
-def _histogram(values: NDArray[np.floating]) -> NDArray[np.intp]:
+def _histogram(values: NDArray[np.floating[Any]]) -> NDArray[np.intp]:
     return np.bincount(_bins(values), minlength=_BINS)
 
 
-def _shifted(distance: NDArray[np.floating], by: NDArray[np.floating]) -> NDArray[np.floating]:
+def _shifted(
+    distance: NDArray[np.floating[Any]], by: NDArray[np.floating[Any]]
+) -> NDArray[np.floating[Any]]:
     return ndimage.shift(distance, by, order=1, mode="nearest") if by.any() else distance
 
 
-def _moved(mask: NDArray[np.bool_], by: NDArray[np.floating]) -> NDArray[np.bool_]:
+def _moved(mask: NDArray[np.bool_], by: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
     """The mask shifted by whole voxels; what leaves the slice is lost."""
     moved = np.zeros_like(mask)
     to = np.argwhere(mask) + np.rint(by).astype(int)

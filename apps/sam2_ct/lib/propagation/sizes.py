@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -22,14 +22,16 @@ def resized(predictor: P, side: int) -> P:
     """
     if side % 32:
         raise ValueError(f"an input of {side} pixels: a multiple of 32 is needed")
-    other, prompts = _twin(predictor), _twin(predictor.sam_prompt_encoder)
+    other: Any = _twin(predictor)  # sam2 tells no types
+    prompts: Any = _twin(other.sam_prompt_encoder)
     tokens = side // other.backbone_stride
     other.image_size, other.sam_image_embedding_size = side, tokens
     prompts.input_image_size = (side, side)
     prompts.image_embedding_size = (tokens, tokens)
     prompts.mask_input_size = (4 * tokens, 4 * tokens)
     other.sam_prompt_encoder = prompts
-    return other
+    resized_one: P = other
+    return resized_one
 
 
 def _twin(module: P) -> P:

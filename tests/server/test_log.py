@@ -110,9 +110,11 @@ def test_undo_gives_the_previous_result(server, slicer, sample, painted):
     assert "no result to undo" in empty.json()["detail"]
 
 
-def test_browsers_behind_one_address_are_told_apart(server):
+def test_browsers_behind_one_address_are_told_apart(server, sample, bones):
     one, other = (Ohif(server.url, {COOKIE: f"browser-{n}"}) for n in "12")
-    accepted = one.infer("sam2_ct_slice", "pelvis", foreground=[[30, 24, 12]], object="told apart")
+    inside = np.argwhere(sample.labels == bones["hip_left"])
+    click = inside[len(inside) // 2].tolist()
+    accepted = one.infer("sam2_ct_slice", "pelvis", foreground=[click], object="told apart")
     assert accepted.status == 200, accepted.detail
     key = {"image": "pelvis", "label": "told apart"}
     listed = f"{server.url}/sam2_ct/results"

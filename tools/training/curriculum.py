@@ -69,7 +69,7 @@ _ENDS = replace(
     prompts=(0.22, 0.1, 0.3, 0.08, 0.15, 0.05, 0.1),
     policies=0.75,
     beyond=0.45,
-    absent=0.8,
+    absent=0.4,
     rollout=0.6,
     clicked=True,
 )
@@ -99,8 +99,8 @@ CURRICULUM: tuple[Phase, ...] = (
     replace(_FINER, name="finer together", steps=650, clicked=True),
     # The checkpoint of version 1 ends here.
     replace(_ENDS, name="again", steps=50, lr=(1e-6, 3e-4)),
-    replace(_ENDS, name="ends", steps=450, lr=(3e-4, 3e-4)),
-    replace(_ENDS, name="finer ends", steps=500, lr=(3e-4, 1e-5), image_size=192),
+    replace(_ENDS, name="ends", steps=250, lr=(3e-4, 3e-4)),
+    replace(_ENDS, name="finer ends", steps=250, lr=(3e-4, 1e-5), image_size=192),
 )
 
 

@@ -40,6 +40,7 @@ SEED = 20260323
 EMA = 0.995
 # The temporal rows start near zero beside a positional code of about one, and would stay unread.
 ROW_PACE = 30.0
+SAVE_EVERY = 120.0  # seconds
 # What learns from clicks where nothing else is taught.
 CLICKED = ("sam_mask_decoder", "sam_prompt_encoder")
 
@@ -276,7 +277,7 @@ def train(rank: int, args: argparse.Namespace, paths: list[Path]) -> None:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    begun = time.time()
+    begun = saved = time.time()
     with Progress(*columns, disable=rank > 0) as bar, (args.output / "log.jsonl").open("a") as log:
         task = bar.add_task("train", total=end, completed=trainer.step, note="")
         for step in range(trainer.step, end):
@@ -287,8 +288,9 @@ def train(rank: int, args: argparse.Namespace, paths: list[Path]) -> None:
             log.write(json.dumps(figures) + "\n")
             log.flush()
             bar.update(task, advance=1, note=f"{figures['phase']} dice {figures['dice']:.2f}")
-            if trainer.step % 100 == 0 or trainer.step == end:
+            if time.time() - saved > SAVE_EVERY or trainer.step == end:
                 trainer.save(last)
+                saved = time.time()
 
 
 def main() -> int:

@@ -97,7 +97,7 @@ CURRICULUM: tuple[Phase, ...] = (
     replace(_OWN, name="clicks alone", steps=1700, lr=(1e-3, 5e-4), alone=True),
     replace(_OWN, name="together", steps=700, clicked=True),
     replace(_FINER, name="finer together", steps=650, clicked=True),
-    # The checkpoint of version 1 ends here.
+    # The shipped checkpoint ends here. What follows is begun, and not better yet: model card.
     replace(_ENDS, name="again", steps=50, lr=(1e-6, 3e-4)),
     replace(_ENDS, name="ends", steps=250, lr=(3e-4, 3e-4)),
     replace(_ENDS, name="finer ends", steps=250, lr=(3e-4, 1e-5), image_size=192),

@@ -15,6 +15,7 @@ from monailabel.utils.sessions import Sessions
 
 from lib import places
 from lib.configs.tasks import TaskConfig
+from lib.engine.disk import DiskCache
 from lib.engine.jobs import JobBoard
 from lib.engine.log import Results
 from lib.engine.models import Engines, ModelKey
@@ -84,6 +85,9 @@ class MyApp(MONAILabelApp):
             config.device,
             config.cache_mb << 20,
             config.precision,
+            DiskCache(places.home() / "features", config.disk_cache_mb << 20)
+            if config.disk_cache_mb
+            else None,
         )
         self.services = Services(config, engines, self.board, Results(self._results_folder()))
         tasks = [

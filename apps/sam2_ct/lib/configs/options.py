@@ -412,6 +412,12 @@ class ServerOptions:
         read=_count(1, "cache_mb"),
         where=Where.SERVER,
     )
+    disk_cache_mb: int = _declare(
+        0,
+        "bound of the encoded slices kept on disk for the next start of the server; 0: none",
+        read=_count(0, "disk_cache_mb"),
+        where=Where.SERVER,
+    )
     users: Path | None = _declare(
         None, "file of those who may log in; log-in is off if it is not named",
         read=_path, where=Where.SERVER,

@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from lib.engine.disk import DiskCache
 from lib.engine.pipeline import Pipeline
 from lib.models.build import choose_device, load_predictor
 from lib.models.precision import Precision
@@ -33,6 +34,7 @@ class Engines:
         device: auto, cpu, cuda or cuda:N.
         cache_bytes: bound of the encoded slices that all pipelines keep together.
         precision: what the networks compute in.
+        disk: where encoded slices outlive the process.
     """
 
     def __init__(
@@ -41,11 +43,12 @@ class Engines:
         device: str = "auto",
         cache_bytes: int = DEFAULT_CACHE_BYTES,
         precision: Precision = Precision.AUTO,
+        disk: DiskCache | None = None,
     ) -> None:
         self.default = default
         self.device = str(choose_device(device))
         self.precision = precision
-        self.bank = FeatureBank(cache_bytes)
+        self.bank = FeatureBank(cache_bytes, disk)
         self._pipelines: dict[ModelKey, Pipeline] = {}
         self._lock = threading.Lock()
 

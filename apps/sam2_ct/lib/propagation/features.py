@@ -7,6 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,6 +16,17 @@ from lib.propagation.predictor import Sam2Parts
 from lib.propagation.video import PseudoVideo
 
 DEFAULT_CACHE_BYTES = 4 << 30
+_POSITION = "position"
+
+
+class Shelf(Protocol):
+    """Where tensors outlive the process, by name."""
+
+    def get(self, name: str) -> dict[str, torch.Tensor] | None:
+        """The tensors of that name, or None if they are not there."""
+
+    def put(self, name: str, tensors: dict[str, torch.Tensor]) -> None:
+        """Keep tensors."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +56,10 @@ class SliceFeatures:
         """Bytes held; the positional encoding is one copy for all slices."""
         return sum(t.numel() * t.element_size() for t in self.levels)
 
-    def to(self, dtype: torch.dtype) -> SliceFeatures:
-        """The levels as numbers of that kind."""
-        return SliceFeatures(tuple(level.to(dtype) for level in self.levels), self.position)
+    def on(self, device: torch.device, dtype: torch.dtype) -> SliceFeatures:
+        """The same on a device, the levels as numbers of that kind."""
+        levels = tuple(level.to(device, dtype) for level in self.levels)
+        return SliceFeatures(levels, self.position.to(device))
 
 
 class FeatureBank:
@@ -54,10 +67,15 @@ class FeatureBank:
 
     The slice last put is held even if it alone is larger: all objects on it still share it.
     One bank serves all requests of a process; it is safe to use from several threads.
+
+    Args:
+        max_bytes: bound in memory.
+        disk: where features outlive the process; None: nowhere.
     """
 
-    def __init__(self, max_bytes: int = DEFAULT_CACHE_BYTES) -> None:
+    def __init__(self, max_bytes: int = DEFAULT_CACHE_BYTES, disk: Shelf | None = None) -> None:
         self.max_bytes = max_bytes
+        self.disk = disk
         self._held: OrderedDict[tuple[str, int], SliceFeatures] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
@@ -73,10 +91,27 @@ class FeatureBank:
             features = self._held.get((video, t))
             if features is not None:
                 self._held.move_to_end((video, t))
-            return features
+        if features is None and self.disk is not None:
+            features = self._from_disk(self.disk, video, t)
+            if features is not None:
+                self._hold(video, t, features)
+        return features
 
     def put(self, video: str, t: int, features: SliceFeatures) -> None:
         """Hold the features of a slice; the oldest make room."""
+        self._hold(video, t, features)
+        if self.disk is not None:
+            levels = {str(n): level for n, level in enumerate(features.levels)}
+            self.disk.put(f"{video}-{t}", levels | {_POSITION: features.position})
+
+    def _from_disk(self, disk: Shelf, video: str, t: int) -> SliceFeatures | None:
+        found = disk.get(f"{video}-{t}")
+        if found is None:
+            return None
+        position = found.pop(_POSITION)
+        return SliceFeatures(tuple(found[str(n)] for n in range(len(found))), position)
+
+    def _hold(self, video: str, t: int, features: SliceFeatures) -> None:
         with self._lock:
             replaced = self._held.pop((video, t), None)
             self._bytes += features.num_bytes - (replaced.num_bytes if replaced else 0)
@@ -129,7 +164,8 @@ class SliceEncoder:
     @torch.inference_mode()
     def __call__(self, t: int) -> SliceFeatures:
         """Features of slice `t`, in float32."""
-        return (self.bank.get(self.key, t) or self._encode(t)).to(torch.float32)
+        held = self.bank.get(self.key, t) or self._encode(t)
+        return held.on(self.predictor.device, torch.float32)
 
     def _encode(self, t: int) -> SliceFeatures:
         start = time.perf_counter()
@@ -146,7 +182,7 @@ class SliceEncoder:
             features = SliceFeatures(levels, self._position)
             if features.top.dtype != torch.float32:
                 # computed in half precision, kept in the half that has more digits
-                features = features.to(torch.float16)
+                features = features.on(features.top.device, torch.float16)
             self.bank.put(self.key, s, features)
             wanted = features if s == t else wanted
         self.seconds += time.perf_counter() - start

@@ -95,12 +95,18 @@ class Pipeline:
     Args:
         model: from `lib.models.build.load_predictor`.
         bank: encoded slices; may be shared with other pipelines.
+        inferer: of that model, if not as it serves.
     """
 
-    def __init__(self, model: LoadedModel, bank: FeatureBank | None = None) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        bank: FeatureBank | None = None,
+        inferer: PseudoVideoInferer | None = None,
+    ) -> None:
         self.model = model
         self.bank = FeatureBank() if bank is None else bank
-        self.inferer = PseudoVideoInferer(model.predictor, model.identity, self.bank)
+        self.inferer = inferer or PseudoVideoInferer(model.predictor, model.identity, self.bank)
         self._lock = threading.Lock()
         self._opened: OrderedDict[tuple[object, ...], Case] = OrderedDict()
 

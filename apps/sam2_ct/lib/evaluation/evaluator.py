@@ -13,8 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from monai.data import MetaTensor
 from scipy.integrate import trapezoid
 
+from lib.engine.pipeline import Case, Pipeline
+from lib.engine.recipe import Recipe as Asked
 from lib.errors import BadInput
 from lib.evaluation.baselines import interpolate_and_threshold, interpolate_slices, walk_randomly
 from lib.evaluation.configurations import Configuration, Method, clicks
@@ -30,7 +33,6 @@ from lib.propagation.features import DEFAULT_CACHE_BYTES, FeatureBank
 from lib.propagation.inferer import PseudoVideoInferer
 from lib.propagation.kept import Store
 from lib.propagation.records import Source
-from lib.propagation.settings import PropagationSettings
 
 #: What keeps one sample from being measured and says nothing about the others.
 UNMEASURABLE = (BadInput, MemoryError, torch.OutOfMemoryError)
@@ -82,7 +84,7 @@ class Evaluator:
         self.run_model = run_model
         self.scenes = SceneMaker(recipe.root)
         self.bank = FeatureBank(recipe.cache_bytes)
-        self._inferers: dict[str, PseudoVideoInferer] = {}
+        self._pipelines: dict[str, Pipeline] = {}
         if loaded is not None:
             self._hold(run_model, loaded)
 
@@ -157,9 +159,9 @@ class Evaluator:
         viewed = configuration.key in self.recipe.viewed
         return Result(record, _view(scene, predicted, axial, dim) if viewed else None)
 
-    def inferer(self, model: str) -> PseudoVideoInferer:
+    def pipeline(self, model: str) -> Pipeline:
         """The engine with a model, loaded on first use."""
-        if model not in self._inferers:
+        if model not in self._pipelines:
             own = model == self.run_model
             loaded = load_predictor(
                 self.recipe.model if own else model,
@@ -167,14 +169,15 @@ class Evaluator:
                 self.recipe.device,
             )
             self._hold(model, loaded)
-        return self._inferers[model]
+        return self._pipelines[model]
 
     def _hold(self, name: str, loaded: LoadedModel) -> None:
         batch = _GPU_BATCH if loaded.device.type == "cuda" else 1
         # every configuration tracks for itself, slice by slice: its times are compared (figure 4)
-        self._inferers[name] = PseudoVideoInferer(
+        inferer = PseudoVideoInferer(
             loaded.predictor, loaded.identity, self.bank, batch, rows=1, store=Store(max_bytes=0)
         )
+        self._pipelines[name] = Pipeline(loaded, self.bank, inferer)
 
 
 def device_name(device: torch.device) -> str:
@@ -286,15 +289,20 @@ class _Trial:
         return np.take(predicted, 0, axis=dim)
 
     def _propagate(self, image: np.ndarray, prompts: PromptSet) -> np.ndarray:
-        settings: PropagationSettings = self.configuration.settings.engine()
-        inferer = self.evaluator.inferer(self.configuration.model or self.evaluator.run_model)
-        with self.clock.watching(inferer.predictor):
-            found = inferer(image, prompts, settings)
-        self.device = device_name(inferer.predictor.device)
-        self.tracked += sum(r.source is not Source.PROMPT for r in found.slices)
-        self.encoded += found.encoded
-        self.decided += [d for d in found.decided if d not in self.decided]
-        return found.logits[1] > 0
+        """(X, Y, Z) bool by the served engine, on all of a volume that is cropped already."""
+        grid, settings = prompts.grid, self.configuration.settings
+        pipeline = self.evaluator.pipeline(self.configuration.model or self.evaluator.run_model)
+        volume = MetaTensor(torch.from_numpy(image)[None], torch.from_numpy(grid.affine))
+        case = Case(self.scene.path, volume, grid, settings.window, ())
+        whole = np.zeros(3, dtype=int), np.array(grid.shape)
+        with self.clock.watching(pipeline.model.predictor):
+            outcome = pipeline.carry_out(case, Asked(prompts, settings, roi=whole))
+        report = outcome.report
+        self.device = device_name(pipeline.model.device)
+        self.tracked += sum(r.source is not Source.PROMPT for r in report.slices)
+        self.encoded += report.encoded_slices
+        self.decided += [d for d in report.decided if d not in self.decided]
+        return outcome.labels == 1
 
 
 def _view(

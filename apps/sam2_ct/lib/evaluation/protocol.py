@@ -37,12 +37,14 @@ class Scene:
         raw: (X, Y, Z) float32, the same crop in the file's unit (HU).
         truth: (X, Y, Z) bool.
         prompts: painted slices of the truth, on the crop.
+        path: of the whole volume.
     """
 
     image: np.ndarray
     raw: np.ndarray
     truth: np.ndarray
     prompts: PromptSet
+    path: Path
 
     @property
     def grid(self) -> Grid:
@@ -91,6 +93,7 @@ class SceneMaker:
             data["raw"][0].numpy(),
             whole.map_to(grid).array(truth, grid.shape),
             data["prompts"],
+            volume_of(self.root, sample.case),
         )
 
     def _open(self, case: str) -> None:

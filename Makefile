@@ -68,8 +68,7 @@ builtin-report: setup
 	$(PY) benchmarks/builtin_report.py -o $(OUT)/builtin
 
 bench: setup
-	$(PY) benchmarks/memory.py
-	$(PY) benchmarks/speed.py --peer sam_3d
+	$(PY) benchmarks/history.py
 
 # 10,000 requests, sound and hostile, and 200 kills: an hour, and a table at the end
 # make soak [REQUESTS=2000] [KILLS=20]

@@ -122,6 +122,10 @@ def put_to_work(predictor: PolicyVideoPredictor, numerics: Numerics) -> None:
 
     if numerics.is_exact:
         return
+    if numerics.dtype is not torch.float32 and predictor.device.type == "cuda":
+        # what little stays in float32 may be rounded to 10 bits inside products, too
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
     decoder, dtype = predictor.sam_mask_decoder, numerics.dtype
     predictor.image_encoder = HalfEncoder(
         predictor.image_encoder, (decoder.conv_s0, decoder.conv_s1), dtype

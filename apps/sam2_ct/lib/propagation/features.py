@@ -172,7 +172,9 @@ class SliceEncoder:
         first = t - t % self.batch
         slices = range(first, min(first + self.batch, len(self.video)))
         images = torch.stack([self.video.image(s) for s in slices])
-        out = self.predictor.forward_image(images.to(self.predictor.device))
+        if self.predictor.device.type == "cuda":
+            images = images.pin_memory()  # so that the copy below is not waited for
+        out = self.predictor.forward_image(images.to(self.predictor.device, non_blocking=True))
         self.encoded += len(slices)
         if self._position is None:
             self._position = out["vision_pos_enc"][-1][:1].clone()

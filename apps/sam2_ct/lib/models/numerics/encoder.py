@@ -194,7 +194,7 @@ class HalfEncoder(nn.Module):
         side = self._blocks[0].window
         local = list(self._nested()) if side and not (rows % side or columns % side) else []
         step = rows
-        if local and not images.is_cuda:
+        if local and images.device.type == "cpu":
             line = 2 * batch * columns * len(self._patch.weight)
             step = max(1, _STRIP_BYTES // (line * side)) * side
         strips: list[list[torch.Tensor]] = []

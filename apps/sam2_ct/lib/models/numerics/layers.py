@@ -25,7 +25,11 @@ class Dense:
         self.weight = weight.detach().flatten(1).to(dtype).contiguous()
         self.bias = None if bias is None else bias.detach().to(dtype)
         self._packed = None
-        if dtype is torch.bfloat16 and not weight.is_cuda and torch.backends.mkldnn.is_available():
+        if (
+            dtype is torch.bfloat16
+            and weight.device.type == "cpu"
+            and torch.backends.mkldnn.is_available()
+        ):
             self._packed = torch.ops.mkldnn._reorder_linear_weight(self.weight)
 
     @classmethod
@@ -81,7 +85,7 @@ def add_mlp(
     width, inner = x.shape[-1], len(up.weight)
     rows = x.numel() // width
     step = max(256, _CACHED_BYTES // (2 * inner))
-    if x.is_cuda or rows <= step:
+    if x.device.type != "cpu" or rows <= step:
         return x + down(up(norm(of), activation))
     flat, of = x.reshape(rows, width), of.reshape(rows, width)
     out = torch.empty_like(flat)
@@ -93,7 +97,7 @@ def add_mlp(
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """Softmax attention of (B, heads, N, C) over (B, heads, M, C) → (B, heads, N, C)."""
-    if k.shape[-2] <= _FEW_KEYS and not q.is_cuda:
+    if k.shape[-2] <= _FEW_KEYS and q.device.type == "cpu":
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
         return torch.softmax(scores, dim=-1) @ v
     return F.scaled_dot_product_attention(q, k, v)

@@ -10,7 +10,7 @@ import platform
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ from lib.engine.report import (
     fingerprint,
 )
 from lib.errors import BadInput
-from lib.geometry import Grid
+from lib.geometry import Axis, Grid
 from lib.models.build import LoadedModel
 from lib.prompts.types import Points, PromptSet
 from lib.prompts.wiped import Wiped, as_voxels
@@ -53,7 +53,7 @@ from lib.propagation.inferer import Progress, PseudoVideoInferer
 from lib.propagation.looking import look_closer
 from lib.transforms.chain import pre_transforms
 from lib.transforms.load import grid_of
-from lib.transforms.window import Window
+from lib.transforms.window import Window, equalise
 
 _OPEN_VOLUMES = 2
 _PACKAGES = ("torch", "sam2", "monai", "monailabel", "numpy")
@@ -62,13 +62,13 @@ Write = Callable[[NDArray[Any], Grid], Sequence[Path]]
 """Puts labels on a grid into files, and tells their paths."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """A volume ready for prompts.
 
     Attributes:
         path: where it came from.
-        image: (1, X, Y, Z) float32 in [0, 1], RAS.
+        image: (1, X, Y, Z) float32 in [0, 1], RAS, not equalised.
         source_grid: the file's grid, on which prompts come and results go.
         window: what made the grey values.
         warnings: sentences for the user.
@@ -79,6 +79,17 @@ class Case:
     source_grid: Grid
     window: Window
     warnings: tuple[str, ...]
+    _equalised: dict[int, MetaTensor] = field(default_factory=dict, init=False, repr=False)
+
+    def along(self, axis: Axis) -> MetaTensor:
+        """The volume as slices of `axis` show it: CLAHE works slice by slice."""
+        if not self.window.clahe:
+            return self.image
+        if axis.dim not in self._equalised:
+            image = self.image.clone()
+            equalise(image[0].numpy(), axis.dim)
+            self._equalised[axis.dim] = image
+        return self._equalised[axis.dim]
 
 
 @dataclass(frozen=True)
@@ -120,7 +131,7 @@ class Pipeline:
         key = (path, settings.window, *_state_of(path))
         case = self._opened.get(key)
         if case is None:
-            *opening, _crop = pre_transforms(window=settings.window)
+            *opening, _crop = pre_transforms(window=replace(settings.window, clahe=False))
             data: dict[Hashable, Any] = {"image": path}
             for transform in opening:  # not Compose: it would hide a BadInput in a RuntimeError
                 data = transform(data)
@@ -197,7 +208,8 @@ class Pipeline:
         marked = self._looked_at(case, piece.prompts, clock)
         with clock("prepare"):
             *_, crop = pre_transforms(window=case.window, axes=settings.axes)
-            data = crop({"image": case.image, "prompts": marked, "roi": piece.roi})
+            image = case.along(settings.axes[0])
+            data = crop({"image": image, "prompts": marked, "roi": piece.roi})
             prompts: PromptSet = data["prompts"]
             whole = source.map_to(prompts.grid)
             foreign = [whole.array(e, prompts.grid.shape) for e in excluded]
@@ -221,7 +233,7 @@ class Pipeline:
             seen = look_closer(
                 self.model.predictor,
                 self.model.sha256,
-                case.image[0].numpy(),
+                case.along(prompts.prompts[0].axis)[0].numpy(),
                 prompts.on(grid_of(case.image)),
             )
         return seen.on(prompts.grid)

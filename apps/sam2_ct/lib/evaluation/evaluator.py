@@ -293,7 +293,8 @@ class _Trial:
         grid, settings = prompts.grid, self.configuration.settings
         pipeline = self.evaluator.pipeline(self.configuration.model or self.evaluator.run_model)
         volume = MetaTensor(torch.from_numpy(image)[None], torch.from_numpy(grid.affine))
-        case = Case(self.scene.path, volume, grid, settings.window, ())
+        shown = replace(settings.window, clahe=False)  # the scene is equalised already
+        case = Case(self.scene.path, volume, grid, shown, ())
         whole = np.zeros(3, dtype=int), np.array(grid.shape)
         with self.clock.watching(pipeline.model.predictor):
             outcome = pipeline.carry_out(case, Asked(prompts, settings, roi=whole))

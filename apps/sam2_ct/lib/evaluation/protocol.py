@@ -63,7 +63,7 @@ class SceneMaker:
         self._case: str | None = None
         self._raw: MetaTensor | None = None
         self._source: Grid | None = None
-        self._windowed: OrderedDict[Window, MetaTensor] = OrderedDict()
+        self._windowed: OrderedDict[tuple[Window, Axis | None], MetaTensor] = OrderedDict()
         self._truth: tuple[str, np.ndarray] | None = None
 
     def __call__(self, sample: Sample, configuration: Configuration) -> Scene:
@@ -81,7 +81,9 @@ class SceneMaker:
         crop = CropToPromptsd(("image", "raw"), axes=(Axis.AXIAL,))
         data = crop(
             {
-                "image": self._window(configuration.settings.window),
+                "image": self._window(
+                    configuration.settings.window, configuration.settings.engine().axes[0]
+                ),
                 "raw": self._raw,
                 "prompts": prompts,
                 "roi": (marked.min(0), marked.max(0) + 1),
@@ -106,13 +108,14 @@ class SceneMaker:
         self._case, self._raw, self._source = case, data["image"], data["source_grid"]
         self._windowed.clear()
 
-    def _window(self, window: Window) -> MetaTensor:
-        if window not in self._windowed:
-            *_, scale, _crop = pre_transforms(window=window)
-            self._windowed[window] = scale({"image": self._raw})["image"]
+    def _window(self, window: Window, axis: Axis) -> MetaTensor:
+        key = window, axis if window.clahe else None
+        if key not in self._windowed:
+            *_, scale, _crop = pre_transforms(window=window, axes=(axis,))
+            self._windowed[key] = scale({"image": self._raw})["image"]
             while len(self._windowed) > _WINDOWS_HELD:
                 self._windowed.popitem(last=False)
-        return self._windowed[window]
+        return self._windowed[key]
 
     def _truth_of(self, sample: Sample, whole: Grid) -> np.ndarray:
         if self._truth is None or self._truth[0] != sample.id:

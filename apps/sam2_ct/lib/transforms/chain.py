@@ -32,14 +32,15 @@ def pre_transforms(
 
     Args:
         window: grey values to [0, 1].
-        axes: the axes propagation will run along; they decide what may be cropped.
+        axes: the axes propagation will run along; they decide what may be cropped, and the first
+            one which slices CLAHE equalises.
         margin_fraction: margin of the crop as a fraction of the marked extent.
         margin_mm: least margin of the crop.
     """
     return [
         LoadVolumed("image"),
         Orientationd("image", axcodes="RAS", labels=None),
-        ScaleWindowd("image", window),
+        ScaleWindowd("image", window, axes[0].dim),
         CropToPromptsd("image", axes=axes, margin_fraction=margin_fraction, margin_mm=margin_mm),
     ]
 

@@ -16,11 +16,17 @@ class ScaleWindowd(MapTransform):
     """`Window.apply` for (1, X, Y, Z) images in dictionaries.
 
     Adds to `warnings` when a window in HU meets a volume that has no negative value.
+
+    Args:
+        keys: of the images.
+        window: grey values to [0, 1].
+        axis_dim: the dimension slices are stacked in, for CLAHE.
     """
 
-    def __init__(self, keys: KeysCollection, window: Window) -> None:
+    def __init__(self, keys: KeysCollection, window: Window, axis_dim: int = 2) -> None:
         super().__init__(keys)
         self.window = window
+        self.axis_dim = axis_dim
 
     def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
         out = dict(data)
@@ -33,7 +39,7 @@ class ScaleWindowd(MapTransform):
                     "the volume has no negative values, so it is probably not CT in Hounsfield "
                     f"units and the window {self.window.describe()} may not fit it: try mr or none"
                 )
-            scaled = torch.from_numpy(self.window.apply(volume)[None])
+            scaled = torch.from_numpy(self.window.apply(volume, self.axis_dim)[None])
             out[key] = MetaTensor(
                 scaled, meta=image.meta, applied_operations=image.applied_operations
             )

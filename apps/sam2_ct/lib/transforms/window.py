@@ -68,14 +68,7 @@ class Window:
         scaled /= np.float32(high - low)
         np.clip(scaled, 0, 1, out=scaled)
         if self.clahe:
-            # costs half a second, and parsing a window needs none of it
-            from skimage.exposure import equalize_adapthist
-
-            for plane in np.moveaxis(scaled, axis_dim, 0):
-                if plane.max() > plane.min():
-                    plane[...] = equalize_adapthist(
-                        plane, clip_limit=_CLAHE_CLIP, nbins=_CLAHE_BINS
-                    )
+            equalise(scaled, axis_dim)
         return scaled
 
     def describe(self) -> str:
@@ -101,6 +94,16 @@ PRESETS = {
     "clahe": Window(clahe=True),
     "clahe+bone": Window(400, 1800, clahe=True),
 }
+
+
+def equalise(volume: np.ndarray, axis_dim: int) -> None:
+    """CLAHE of (X, Y, Z) values in [0, 1], in place, slice by slice along a dimension."""
+    # costs half a second, and parsing a window needs none of it
+    from skimage.exposure import equalize_adapthist
+
+    for plane in np.moveaxis(volume, axis_dim, 0):
+        if plane.max() > plane.min():
+            plane[...] = equalize_adapthist(plane, clip_limit=_CLAHE_CLIP, nbins=_CLAHE_BINS)
 
 
 def parse_window(text: str) -> Window:

@@ -21,6 +21,7 @@ from tests.propagation.conftest import SLICES, disc
 from tests.propagation.strategies import policies
 from tests.propagation.test_policy import EVERY_POLICY
 from tools.training.network import build
+from tools.training.timeline import Timeline
 
 SHORT = 7
 
@@ -112,7 +113,7 @@ def test_what_is_trained_is_what_is_served(predictor, volume, grid, policy):
     policy = parse_policy(policy)
     trained = build(predictor.image_size)
     trained.load_state_dict(predictor.state_dict())
-    trained.policy = policy
+    trained.timeline = Timeline(SLICES, (0, 12, 23), tuple(range(13, 20)), (20,), policy)
     video = PseudoVideo(volume, grid, Axis.AXIAL, predictor.image_size)
     encoder = SliceEncoder(predictor, video, FeatureBank(), "test")
     banks = []
@@ -125,7 +126,7 @@ def test_what_is_trained_is_what_is_served(predictor, volume, grid, policy):
                 tracked.memories,
             )
         )
-    query = Query(20, SLICES, False, (0, 12, 23), dict.fromkeys(range(13, 20), 0.0))
+    query = Query(20, SLICES, False, (0, 12, 23), dict.fromkeys(range(13, 20), 0.0), SLICES)
     features = encoder(20)
     with torch.inference_mode():
         stores = [

@@ -19,10 +19,10 @@ ARROWS = {
     "places": {"errors", "files"},
     "version": set(),
     "lean": set(),
-    "prompts": {*FOUNDATION, "configs"},
+    "prompts": FOUNDATION,
     "transforms": {*FOUNDATION, "files", "prompts"},
-    "propagation": {*FOUNDATION, "prompts", "models"},
-    "models": {*FOUNDATION, "files", "places", "propagation"},
+    "propagation": {*FOUNDATION, "prompts"},
+    "models": {*FOUNDATION, "files", "places", "propagation"},  # a predictor, for types
     "activelearning": {*FOUNDATION, "propagation"},
     "configs": {*FOUNDATION, "models", "prompts", "propagation", "transforms"},
     "dicom_seg": {*FOUNDATION, "files", "transforms", "version"},

@@ -30,6 +30,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "apps" / "sam2_ct")]
 
 from lib.configs.options import Settings
 from lib.evaluation.baselines import interpolate_slices
+from lib.evaluation.metrics import overlap as dice_and_iou
 from lib.evaluation.tables import markdown
 from lib.geometry import Axis, Grid
 from lib.models.build import load_predictor
@@ -38,6 +39,7 @@ from lib.prompts.types import Mask, PromptSet
 from lib.propagation.extent import Extent
 from lib.propagation.inferer import PseudoVideoInferer
 from lib.propagation.looking import look_closer
+from lib.propagation.records import SliceRecord
 from lib.propagation.settings import Prior, PropagationSettings
 from lib.transforms.crop import crop_box, on_raster
 from lib.transforms.window import PRESETS
@@ -104,11 +106,11 @@ def measure(inferer: PseudoVideoInferer, thing: Thing, served: PropagationSettin
     for marked, (make, strategy) in PROMPTS.items():
         prompts = make(thing.truth, thing.grid, strategy, Axis.AXIAL)
         said = {
-            extent: segment(inferer, thing, prompts, replace(served, extent=Extent.parse(extent)))
+            extent: run(inferer, thing, prompts, replace(served, extent=Extent.parse(extent)))[0]
             for extent in EXTENTS
         }
         without = replace(served, prior=Prior.OFF)
-        said["auto, no prior"] = segment(inferer, thing, prompts, without)
+        said["auto, no prior"] = run(inferer, thing, prompts, without)[0]
         painted = [p.index for p in prompts.prompts if isinstance(p, Mask)]
         if painted:
             said["interpolation"] = interpolate_slices(
@@ -122,7 +124,7 @@ def measure(inferer: PseudoVideoInferer, thing: Thing, served: PropagationSettin
                     "slices": len(present),
                     "prompts": marked,
                     "method": method,
-                    "dice": _dice(mask, thing.truth),
+                    "dice": dice_and_iou(mask, thing.truth)[0],
                     "beyond": int((found < first).sum() + (found > last).sum()),
                 }
             )
@@ -133,10 +135,10 @@ def _on_slices(mask: NDArray[np.bool_], dim: int) -> NDArray[np.bool_]:
     return mask.any(axis=tuple(d for d in range(3) if d != dim))
 
 
-def segment(
+def run(
     inferer: PseudoVideoInferer, thing: Thing, prompts: PromptSet, settings: PropagationSettings
-) -> NDArray[np.bool_]:
-    """What a served request finds, (X, Y, Z) on the whole volume."""
+) -> tuple[NDArray[np.bool_], list[SliceRecord]]:
+    """What a served request finds, (X, Y, Z) on the whole volume, and its slice records."""
     image = PRESETS["bone"].apply(thing.hu)
     marked = look_closer(inferer.predictor, inferer.checkpoint, image, prompts)
     start, stop = on_raster(crop_box(marked, settings.axes), thing.grid)
@@ -145,8 +147,10 @@ def segment(
     affine[:3, 3] += affine[:3, :3] @ start
     grid = Grid(thing.truth[box].shape, affine)
     found = np.zeros(thing.truth.shape, dtype=bool)
-    found[box] = inferer(image[box], marked.on(grid), settings).logits[1] > 0
-    return found
+    said = inferer(image[box], marked.on(grid), settings)
+    found[box] = said.logits[1] > 0
+    # slices of a propagation along one axis are those of the volume: it is not cropped there
+    return found, said.slices
 
 
 _FIGURES = ("auto", "open", "painted", "auto, no prior")
@@ -158,7 +162,7 @@ def report(data: pd.DataFrame) -> str:
     """Markdown tables, one a group."""
     texts = []
     for group, of in data.groupby("group", sort=False):
-        dice, beyond = (
+        overlap, beyond = (
             of.pivot_table(index="prompts", columns="method", values=v) for v in ("dice", "beyond")
         )
         long = of[of["slices"] > ENOUGH]
@@ -167,11 +171,11 @@ def report(data: pd.DataFrame) -> str:
         known = [m for m in PROMPTS if "ends" in m]
         inner = [m for m in PROMPTS if "inner" in m]
         lines = [
-            _line(m, dice.loc[m], beyond.loc[m], better[m].mean() if m in better else None)
+            _line(m, overlap.loc[m], beyond.loc[m], better[m].mean() if m in better else None)
             for m in PROMPTS
         ]
         lines += [
-            _line(name, dice.loc[rows].mean(), beyond.loc[rows].mean(), None)
+            _line(name, overlap.loc[rows].mean(), beyond.loc[rows].mean(), None)
             for name, rows in (("mean, ends", known), ("inner", inner), ("both", known + inner))
         ]
         title = f"## {group}: {of['name'].nunique()} objects of more than six slices"
@@ -179,11 +183,11 @@ def report(data: pd.DataFrame) -> str:
     return "\n\n".join(texts)
 
 
-def _line(marked: str, dice: pd.Series, beyond: pd.Series, won: float | None) -> list[str]:
-    filled = dice.get("interpolation", np.nan)
+def _line(marked: str, overlap: pd.Series, beyond: pd.Series, won: float | None) -> list[str]:
+    filled = overlap.get("interpolation", np.nan)
     return [
         marked,
-        *(f"{dice[m]:.3f}" for m in _FIGURES),
+        *(f"{overlap[m]:.3f}" for m in _FIGURES),
         "" if np.isnan(filled) else f"{filled:.3f}",
         "" if won is None or np.isnan(filled) else f"{won:.0%}",
         *(f"{beyond[m]:.1f}" for m in ("auto", "open")),
@@ -226,10 +230,6 @@ def main() -> int:
 
 def _slices(truth: NDArray[np.bool_]) -> int:
     return int(np.count_nonzero(truth.any(axis=(0, 1))))
-
-
-def _dice(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    return float(2 * (mask & truth).sum() / max(1, mask.sum() + truth.sum()))
 
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ Two voices that SAM 2 does not hear:
 
 They are added to the network's logits:
 
-    0.5 · logit  +  (2 · D⁴ + exp(−gap / 10 mm)) · clip(d / (2 mm + near / 4), ±6)  +  0.4 · density
+    0.5 · logit  +  (2 · D⁴ + exp(−gap / 10 mm)) · clip(d / (2 mm + near / 4), ±6)  +  0.5 · density
 
 with D the Dice of the two painted masks once their centroids are aligned, gap the distance between
-a and b, near that to the nearer one. Where the network is sure, or two directions agree, its logit
-is large and the prior changes nothing. The weights are those of a logistic regression on phantoms
-(.5 · 1.5 · .15 · .42, rounded); `benchmarks/extent.py` has the figures. Pure arrays: no torch.
+a and b, near that to the nearer one. The surer the network is, and the better two directions agree,
+the larger its logit and the less the prior changes. The weights are those of a logistic regression
+on phantoms (.5, 1.5, .15 and .42), rounded and checked on real bones; `benchmarks/extent.py` has
+the figures. Pure arrays: no torch.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from lib.propagation.uncertainty import disagreement
 
 NETWORK_WEIGHT = 0.5
 SHAPE_LIMIT = 6.0
-DENSITY_WEIGHT = 0.4
+DENSITY_WEIGHT = 0.5
 DENSITY_LIMIT = 2.0
 
 BAND_MM = 6.0

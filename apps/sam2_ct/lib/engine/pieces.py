@@ -33,11 +33,13 @@ class Piece:
         prompts: on the file's grid.
         settings: what to do with them.
         roi: first voxel and the one after the last, or None.
+        crop: exactly this part is seen; None: what prompts or `roi` say.
     """
 
     prompts: PromptSet
     settings: Settings
     roi: Bounds | None
+    crop: Bounds | None = None
 
 
 def pieces_of(recipe: Recipe, volume: Grid, image_size: int) -> list[Piece]:
@@ -53,6 +55,8 @@ def pieces_of(recipe: Recipe, volume: Grid, image_size: int) -> list[Piece]:
     """
     if recipe.each_slice_alone:
         return _slices_alone(recipe)
+    if recipe.crop is not None:
+        return [Piece(recipe.prompts, recipe.settings, None, recipe.crop)]
     grid, axes = recipe.prompts.grid, recipe.settings.engine().axes
     prompts = recipe.prompts.on(volume)
     roi = None if recipe.roi is None else move_bounds(recipe.roi, grid, volume)

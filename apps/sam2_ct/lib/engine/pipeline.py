@@ -52,6 +52,7 @@ from lib.propagation.features import FeatureBank
 from lib.propagation.inferer import Progress, PseudoVideoInferer
 from lib.propagation.looking import look_closer
 from lib.transforms.chain import pre_transforms
+from lib.transforms.crop import CropToPromptsd, move_bounds, part_of
 from lib.transforms.load import grid_of
 from lib.transforms.window import Window, equalise
 
@@ -205,18 +206,17 @@ class Pipeline:
         """One run of the network, on the crop that a piece needs."""
         settings = piece.settings.engine()
         source = case.source_grid
-        marked = self._looked_at(case, piece.prompts, clock)
+        marked = piece.prompts
+        if piece.crop is None:  # else nothing but that crop is looked at
+            marked = self._looked_at(case, marked, clock)
         with clock("prepare"):
-            *_, crop = pre_transforms(window=case.window, axes=settings.axes)
-            image = case.along(settings.axes[0])
-            data = crop({"image": image, "prompts": marked, "roi": piece.roi})
-            prompts: PromptSet = data["prompts"]
+            image, prompts = _cut(case.along(settings.axes[0]), marked, piece, settings.axes)
             whole = source.map_to(prompts.grid)
             foreign = [whole.array(e, prompts.grid.shape) for e in excluded]
             extent = settings.extent.on(settings.axis, source, prompts.grid)
         with self._lock, clock("propagate"):
             found = self.inferer(
-                data["image"][0].numpy(),
+                image,
                 prompts,
                 replace(settings, extent=extent),
                 progress,
@@ -290,6 +290,20 @@ class Pipeline:
             written=written,
             replay=replayed,
         )
+
+
+def _cut(
+    image: MetaTensor, prompts: PromptSet, piece: Piece, axes: Sequence[Axis]
+) -> tuple[NDArray[np.float32], PromptSet]:
+    """The crop that a piece needs, and the prompts on it."""
+    if piece.crop is None:
+        crop = CropToPromptsd("image", axes=axes)
+        data: dict[Hashable, Any] = crop({"image": image, "prompts": prompts, "roi": piece.roi})
+        return data["image"][0].numpy(), data["prompts"]
+    volume = grid_of(image)
+    first, stop = move_bounds(piece.crop, prompts.grid, volume)
+    cut = tuple(slice(a, b) for a, b in zip(first, stop, strict=True))
+    return image[0].numpy()[cut].copy(), prompts.on(part_of(volume, (first, stop)))
 
 
 def _check_taken(taken: NDArray[Any] | None, source: Grid) -> None:

@@ -297,7 +297,7 @@ class _Trial:
         case = Case(self.scene.path, volume, grid, shown, ())
         whole = np.zeros(3, dtype=int), np.array(grid.shape)
         with self.clock.watching(pipeline.model.predictor):
-            outcome = pipeline.carry_out(case, Asked(prompts, settings, roi=whole))
+            outcome = pipeline.carry_out(case, Asked(prompts, settings, crop=whole))
         report = outcome.report
         self.device = device_name(pipeline.model.device)
         self.tracked += sum(r.source is not Source.PROMPT for r in report.slices)

@@ -140,6 +140,20 @@ class CropToPromptsd(MapTransform, InvertibleTransform):
         return out
 
 
+def part_of(grid: Grid, bounds: Bounds) -> Grid:
+    """The grid of a crop.
+
+    Args:
+        grid: of the volume.
+        bounds: first voxel and the one after the last, on it.
+    """
+    first, stop = (np.asarray(b, dtype=int) for b in bounds)
+    affine = grid.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ first
+    a, b, c = (stop - first).tolist()
+    return Grid((a, b, c), affine)
+
+
 def move_bounds(bounds: Bounds, source: Grid, target: Grid) -> Bounds:
     """The same region on another orientation or crop of the volume, clipped to it."""
     first, last = bounds

@@ -12,7 +12,8 @@ on a GPU in seconds by the clock, the device waited for.
 * sam_3d: `Sam2InferTask` from request to result file, one click on the first slice of a bone that
   spans the middle third of the volume. It knows no masks, and tracks on to the volume's end.
 * ours: a volume that was never seen, from file to label map ("first"); one more painted slice at a
-  quarter of the range ("correction"); three painted slices on the bone of a third ("third").
+  quarter of the range ("correction"); three painted slices on the bone of a third ("third"), with
+  `extent painted`: random weights see no end of a bone.
 
 The image encoder's share of the machine is told beside: its arithmetic per second against the
 fastest bfloat16 matrix product found here.
@@ -28,6 +29,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -56,6 +58,7 @@ from lib.models.build import (
 from lib.models.precision import Precision, abilities, choose, put_to_work
 from lib.models.registry import resolve
 from lib.prompts.types import Mask, PromptSet
+from lib.propagation.extent import Extent
 from lib.propagation.video import PseudoVideo
 
 SIDE = 160
@@ -159,7 +162,10 @@ def measure(subject: Subject, rounds: int, peer: bool) -> dict[str, float]:
         return run
 
     def of_ours(engine: Pipeline, prompts: PromptSet) -> Callable[[], object]:
-        recipe = Recipe(prompts, subject.settings)
+        settings = subject.settings
+        if prompts is subject.third:
+            settings = replace(settings, extent=Extent.parse("painted"))
+        recipe = Recipe(prompts, settings)
         return lambda: engine.carry_out(engine.open(subject.path, subject.settings), recipe)
 
     rows["stock/first"] = of_stock(subject.first)

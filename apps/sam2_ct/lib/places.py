@@ -1,9 +1,9 @@
-"""Where the project keeps what it downloads and writes for itself.
+r"""Where the project keeps what it downloads and writes for itself.
 
 The folder it is installed in is only read. Everything else goes to one folder of the user:
 `--conf home DIR` of the server, else the environment variable SAM2_CT_HOME, else the operating
 system's cache folder (Linux `~/.cache/sam2_ct`, macOS `~/Library/Caches/sam2_ct`, Windows
-`%LOCALAPPDATA%\\sam2_ct\\Cache`).
+`%LOCALAPPDATA%\sam2_ct\Cache`).
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Options, each declared once, and what the person who starts the server decided."""

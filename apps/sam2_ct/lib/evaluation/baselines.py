@@ -72,7 +72,10 @@ def interpolate_and_threshold(
 
     Args:
         ct_hu: (X, Y, Z) in Hounsfield units.
-        labels, dim, painted, spacing: see `interpolate_slices`.
+        labels: as in `interpolate_slices`.
+        dim: as there.
+        painted: as there.
+        spacing: as there.
         threshold: HU.
         reach_mm: how far the outline may lie outside the interpolated one, in the slice.
 
@@ -109,7 +112,10 @@ def walk_randomly(
 
     Args:
         ct_hu: (X, Y, Z) in Hounsfield units (MR: any unit, then the window is its own range).
-        labels, dim, painted, spacing: see `interpolate_slices`.
+        labels: as in `interpolate_slices`.
+        dim: as there.
+        painted: as there.
+        spacing: as there.
         most_voxels: bound on time and memory.
 
     Returns:

@@ -45,7 +45,8 @@ def spread(
     Args:
         address: of a Ray cluster, or `local` to start one on this machine.
         tasks: samples and what to measure of each.
-        recipe, run_model: what each worker makes its evaluator of.
+        recipe: what each worker makes its evaluator of.
+        run_model: the name by which configurations call its model.
 
     Raises:
         Unavailable: Ray is not installed, or the cluster cannot be reached.

@@ -86,7 +86,7 @@ class Configuration:
 
     @classmethod
     def parse(cls, options: Mapping[str, object], base: Settings = BASE) -> Configuration:
-        """From options by name: those of a request, and method, prompts, annotation, model, …
+        """From options by name: those of a request, and of `Configuration` itself.
 
         Raises:
             BadInput: an unknown option or value.

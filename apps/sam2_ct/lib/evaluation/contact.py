@@ -20,6 +20,7 @@ def worst_and_median(scores: pd.DataFrame, each: int = 3) -> pd.DataFrame:
 
     Args:
         scores: columns `sample`, `dice`.
+        each: how many of either.
 
     Returns:
         The rows, with a column `place`: `worst` or `median`.

@@ -1,5 +1,7 @@
-"""The paper's figures 3 and 4 with our curves beside its own, as PNG. Nothing is drawn from air:
-a figure whose results are not there is left out."""
+"""The paper's figures 3 and 4 with our curves beside its own, as PNG.
+
+Nothing is drawn from air: a figure whose results are not there is left out.
+"""
 
 from __future__ import annotations
 

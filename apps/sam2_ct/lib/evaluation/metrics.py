@@ -65,7 +65,8 @@ def hausdorff(prediction: np.ndarray, truth: np.ndarray, spacing: Sequence[float
     """Hausdorff distance between the voxel sets, in the unit of `spacing` (paper B-B).
 
     Args:
-        prediction, truth: (X, Y, Z) bool.
+        prediction: (X, Y, Z) bool.
+        truth: (X, Y, Z) bool.
         spacing: (3,) voxel size; ones for voxels.
     """
     ends = _without_one(prediction, truth, spacing)
@@ -133,7 +134,8 @@ def score(
     """Every figure of one prediction.
 
     Args:
-        prediction, truth: (X, Y, Z) bool.
+        prediction: (X, Y, Z) bool.
+        truth: (X, Y, Z) bool.
         spacing: (3,) mm.
         painted: slices along `dim` that the annotator painted.
         dim: the dimension slices are stacked in.

@@ -100,6 +100,8 @@ def comparisons(frame: pd.DataFrame, rows: Sequence[Mapping], score: str = "dice
     """Every row of a table against the row it names, on the samples both measured.
 
     Args:
+        frame: a row per sample and configuration.
+        rows: of the table; `against` names what a row is compared with.
         score: column of `frame` that is compared.
 
     Returns:
@@ -267,7 +269,7 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def spread(mean: float, std: float, digits: int = 3) -> str:
-    """mean ± std."""
+    """Mean ± standard deviation, as text."""
     if np.isnan(mean) or np.isnan(std):
         return number(mean, digits)
     return f"{mean:.{digits}f} ± {std:.{digits}f}"

@@ -1,0 +1,1 @@
+"""One vocabulary for what a person marked."""

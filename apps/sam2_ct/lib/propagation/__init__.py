@@ -1,0 +1,1 @@
+"""The mathematics of it: from prompts on a few slices to logits for every voxel."""

@@ -25,6 +25,7 @@ class Vertebra:
 
     @property
     def lumbar(self) -> bool:
+        """Whether it bears the long transverse processes of the lumbar spine."""
         return self.name.startswith("vertebrae_L")
 
 

@@ -1,5 +1,4 @@
-"""Who asks: the person who logged in; without log-in whoever the request says, a browser's cookie,
-or the address.
+"""Who asks: the person who logged in, or whoever the request says, a cookie, or the address.
 
 OHIF names no client, and through a tunnel or a proxy all its users come from one address.
 Without log-in nothing of this is proved: a client is believed about its name.

@@ -17,7 +17,6 @@ from lib.serving.images import key_of_image
 
 def own_routes(instance: MONAILabelApp, board: JobBoard, results: Results) -> APIRouter:
     """A router over the jobs and the log of results."""
-
     asker = Depends(caller_of)
 
     def key_of(image: str, label: str, caller: Caller = asker) -> Key:

@@ -1,0 +1,1 @@
+"""From files to arrays and back: loading, windows, crops, saving."""

@@ -36,6 +36,8 @@ def crop_box(
         prompts: on the grid to be cropped.
         axes: the axes propagation runs along.
         roi: first voxel and the one after the last, (3,) each, on the same grid.
+        margin_fraction: margin as a fraction of the marked extent.
+        margin_mm: least margin.
 
     Returns:
         Start and stop, (3,) int each, within the volume.
@@ -112,6 +114,7 @@ class CropToPromptsd(MapTransform, InvertibleTransform):
         self.margin_mm = margin_mm
 
     def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
+        """Crop the images, move the prompts and the ROI."""
         out = dict(data)
         prompts: PromptSet = out[self.prompts_key]
         roi = out.get(self.roi_key)
@@ -134,6 +137,7 @@ class CropToPromptsd(MapTransform, InvertibleTransform):
         return out
 
     def inverse(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
+        """Pad the images to what they were."""
         out = dict(data)
         for key in self.key_iterator(out):
             out[key] = self.cropper.inverse(out[key])

@@ -29,6 +29,7 @@ class ScaleWindowd(MapTransform):
         self.axis_dim = axis_dim
 
     def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
+        """Map the grey values of the images, and add to `warnings`."""
         out = dict(data)
         out["warnings"] = list(out.get("warnings", ()))
         for key in self.key_iterator(out):

@@ -139,6 +139,7 @@ class LoadVolumed(MapTransform):
         super().__init__(keys)
 
     def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
+        """Read the files."""
         out = dict(data)
         out["warnings"] = list(out.get("warnings", ()))
         for key in self.key_iterator(out):

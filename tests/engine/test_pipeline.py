@@ -9,12 +9,12 @@ import pytest
 from lib.configs.options import Settings
 from lib.engine.pipeline import Pipeline
 from lib.engine.recipe import Recipe
-from lib.engine.report import to_json
+from lib.engine.report import SCHEMA, to_json
 from lib.errors import BadInput, Cancelled
 from lib.geometry import Axis
 from lib.models.build import load_predictor
 from lib.prompts.labelmap import from_labelmap
-from lib.prompts.types import Points, PromptSet
+from lib.prompts.types import Mask, Points, PromptSet
 from lib.prompts.wiped import Wiped
 from tests.engine import phantom
 
@@ -57,9 +57,23 @@ def test_labels_and_report_name_the_same(pipeline, case, prompts, settings):
     with pytest.raises(FrozenInstanceError):
         report.confidence = 1.0
     said = json.loads(json.dumps(to_json(report)))
+    assert said["schema"] == SCHEMA
     assert said["objects"][0]["object"] == 1
     assert said["settings"] == settings.describe()
     assert {s["axis"] for s in said["slices"]} == {"axial"}
+
+
+def test_objects_that_may_overlap_share_voxels(pipeline, case, settings):
+    same = phantom.painted().astype(bool)
+    prompts = PromptSet(
+        case.source_grid,
+        tuple(Mask(Axis.AXIAL, k, i, same[..., k]) for i in (1, 2) for k in (2, 8, 13)),
+    )
+    outcome = pipeline.carry_out(case, Recipe(prompts, replace(settings, overlap=True)))
+    assert outcome.labels.shape == (2, *phantom.SHAPE)
+    assert (outcome.labels[0] & outcome.labels[1])[same].all()
+    voxels = {i: int(outcome.labels[i - 1].sum()) for i in (1, 2)}
+    assert {o.object_id: o.voxels for o in outcome.report.objects} == voxels
 
 
 def test_a_crop_is_obeyed_exactly(pipeline, case, prompts, settings):

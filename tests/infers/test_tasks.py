@@ -8,9 +8,11 @@ import pytest
 
 from lib.configs.tasks import TaskConfig
 from lib.engine.jobs import JobBoard
-from lib.engine.log import Results
+from lib.engine.log import Key, Results
 from lib.engine.models import Engines, ModelKey
+from lib.engine.report import fingerprint
 from lib.errors import BadInput
+from lib.geometry import Axis
 from lib.infers.base import Services
 from lib.infers.masks import MaskTask
 from lib.infers.points import PointTask, SliceTask
@@ -46,10 +48,19 @@ def ask(task, ct: Path, label_file: Path | None = None, **said):
     return labels, grid, params
 
 
-def scribbles(tmp_path: Path, labels: np.ndarray) -> Path:
+def scribbles(tmp_path: Path, labels: np.ndarray, affine: np.ndarray = phantom.AFFINE) -> Path:
     path = tmp_path / "scribbles.nii.gz"
-    nib.save(nib.Nifti1Image(labels, phantom.AFFINE), path)
+    nib.save(nib.Nifti1Image(labels, affine), path)
     return path
+
+
+def as_pir(voxels: np.ndarray) -> nib.Nifti1Image:
+    """Voxels of the phantom, permuted and flipped as a file stored posterior-inferior-right."""
+    image = nib.Nifti1Image(voxels, phantom.AFFINE)
+    codes = nib.orientations.axcodes2ornt(tuple("PIR"))
+    return image.as_reoriented(
+        nib.orientations.ornt_transform(nib.io_orientation(phantom.AFFINE), codes)
+    )
 
 
 SEGMENTS = {
@@ -83,6 +94,106 @@ def test_masks_again_take_what_changed(services, ct, tmp_path):
     corrected[5:9, 5:9, 5] = 3
     _, _, params = ask(task, ct, scribbles(tmp_path, corrected), **SEGMENTS)
     assert params["decided"][0] == "prompts of 'rod': axial slices 2, 5, 8, 13"
+
+
+def test_masks_on_a_permuted_and_flipped_file(services, ct, tmp_path):
+    task, painted = MaskTask(services), phantom.painted() * np.uint8(3)
+    straight, _, _ = ask(task, ct, scribbles(tmp_path, painted), **SEGMENTS)
+    volume, drawn = as_pir(phantom.ct()), as_pir(painted)
+    path = tmp_path / "pir.nii.gz"
+    nib.save(volume, path)
+    request = ViewerRequest.parse(
+        {**SEGMENTS, "result_extension": ".nii.gz"},
+        task.name,
+        Asker("me", "pir", "pir"),
+        label_file=scribbles(tmp_path, np.asarray(drawn.dataobj), drawn.affine),
+    )
+    file, params = task(request, path)
+    answer = nib.load(file)
+    labels = np.asarray(answer.dataobj)
+    Path(file).unlink()
+    assert nib.aff2axcodes(answer.affine) == ("P", "I", "R")
+    np.testing.assert_allclose(answer.affine, volume.affine, atol=1e-5)
+    assert params["decided"][0] == "prompts of 'rod': axial slices 2, 7, 13"  # 15 - k
+    np.testing.assert_array_equal(labels, np.asarray(as_pir(straight).dataobj))
+
+
+def test_a_result_is_filed_with_its_recipe(services, ct, tmp_path):
+    task, painted = MaskTask(services), phantom.painted() * np.uint8(3)
+    labels, _, params = ask(task, ct, scribbles(tmp_path, painted), **SEGMENTS)
+    entry = services.results.last(Key("me", "volume-1", "rod"))
+    log = entry.read()
+    assert entry.path == services.results.folder / params["log"]
+    assert (log.task, log.label, log.label_names) == (task.name, "rod", {"rod": 1})
+    np.testing.assert_array_equal(entry.labels(), labels)
+    assert log.labels_sha256 == fingerprint(labels)
+    assert log.recipe.settings.axis is Axis.AXIAL
+    given = log.recipe.prompts.prompts
+    assert [(p.index, p.object_id) for p in given] == [(2, 1), (8, 1), (13, 1)]
+    for prompt in given:
+        np.testing.assert_array_equal(prompt.mask, painted[..., prompt.index] == 3)
+
+
+def test_a_slice_wiped_inside_stays_empty(services, ct, tmp_path):
+    task = MaskTask(services)
+    first, _, _ = ask(task, ct, scribbles(tmp_path, phantom.painted((4, 11), 1) * 3), **SEGMENTS)
+    assert first[..., 7].any()
+    corrected = first * np.uint8(3)
+    corrected[..., 7] = 0
+    second, _, params = ask(task, ct, scribbles(tmp_path, corrected), **SEGMENTS)
+    assert not second[..., 7].any()
+    assert second[..., 4].any()
+    assert second[..., 11].any()
+    assert "left empty, since you wiped them: axial slices 7" in params["decided"]
+
+
+def test_a_slice_wiped_beyond_the_prompts_ends_the_object(services, ct, tmp_path):
+    task = MaskTask(services)
+    said = {**SEGMENTS, "extent": "whole"}  # so that there is something beyond
+    first, _, _ = ask(task, ct, scribbles(tmp_path, phantom.painted((4, 8), 1) * 3), **said)
+    assert first[..., 10:13].any(axis=(0, 1)).all()
+    corrected = first * np.uint8(3)
+    corrected[..., 10] = 0
+    second, _, _ = ask(task, ct, scribbles(tmp_path, corrected), **said)
+    assert second[..., 9].any()
+    assert not second[..., 10:].any()
+
+
+def test_voxels_of_another_segment_are_left_to_it(services, ct, tmp_path):
+    painted = phantom.painted() * np.uint8(3)
+    painted[:14, :, 4:7] = 2  # between the painted slices, across the rod
+    labels, _, params = ask(MaskTask(services), ct, scribbles(tmp_path, painted), **SEGMENTS)
+    assert labels[14:, :, 4:7].any()
+    assert not labels[painted == 2].any()
+    left = params["objects"][0]["left_to_others"]
+    assert left > 0
+    assert f"{left} voxels belong to other segments and were left to them" in params["decided"]
+
+
+def test_options_of_the_request_go_over_those_of_the_server(engines, tmp_path, ct):
+    config = TaskConfig.parse({"labels": "rod", "policy": "sps", "prior": "off"})
+    services = Services(config, engines, JobBoard(), Results(tmp_path / "results"))
+    file = scribbles(tmp_path, phantom.painted() * np.uint8(3))
+    _, _, params = ask(MaskTask(services), ct, file, **SEGMENTS, policy=["baseline"])
+    assert params["settings"]["policy"] == "baseline"
+    assert params["settings"]["prior"] == "off"
+
+
+@pytest.mark.parametrize(
+    "said", [{"policy": "magic"}, {"axis": "oblique"}, {"prompt_slices": "some"}], ids=str
+)
+def test_an_option_that_is_not_understood_is_refused(services, ct, tmp_path, said):
+    with pytest.raises(BadInput, match=next(iter(said.values()))):
+        ask(MaskTask(services), ct, scribbles(tmp_path, phantom.painted()), **SEGMENTS, **said)
+    assert not list(services.results.folder.rglob("*.json"))
+
+
+def test_a_label_map_on_another_grid_is_refused(services, ct, tmp_path):
+    moved = phantom.AFFINE.copy()
+    moved[2, 3] += 3
+    file = scribbles(tmp_path, phantom.painted() * np.uint8(3), moved)
+    with pytest.raises(BadInput, match="another grid than the volume"):
+        ask(MaskTask(services), ct, file, **SEGMENTS)
 
 
 def test_masks_without_a_label_map(services, ct):

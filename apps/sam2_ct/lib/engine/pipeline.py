@@ -210,7 +210,9 @@ class Pipeline:
         if piece.crop is None:  # else nothing but that crop is looked at
             marked = self._looked_at(case, marked, clock)
         with clock("prepare"):
-            image, prompts = _cut(case.along(settings.axes[0]), marked, piece, settings.axes)
+            axes = settings.axes if case.window.clahe else settings.axes[:1]
+            seen = {a: _cut(case.along(a), marked, piece, settings.axes) for a in axes}
+            image, prompts = seen[axes[0]]
             whole = source.map_to(prompts.grid)
             foreign = [whole.array(e, prompts.grid.shape) for e in excluded]
             extent = settings.extent.on(settings.axis, source, prompts.grid)
@@ -222,6 +224,7 @@ class Pipeline:
                 progress,
                 np.logical_or.reduce(foreign) if foreign else None,
                 [w.on(source, prompts.grid) for w in wiped],
+                {axis: view for axis, (view, _) in seen.items()},
             )
         return Part(prompts.grid, found)
 

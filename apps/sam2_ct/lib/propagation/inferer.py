@@ -97,6 +97,7 @@ class PseudoVideoInferer:
         progress: Progress | None = None,
         taken: NDArray[np.bool_] | None = None,
         wiped: Sequence[Wiped] = (),
+        views: Mapping[Axis, NDArray[np.floating[Any]]] | None = None,
     ) -> Propagated:
         """Segment every prompted object.
 
@@ -109,6 +110,7 @@ class PseudoVideoInferer:
                 remembered of tracked slices.
             wiped: slices the annotator emptied, on `volume`'s grid: beyond an object's prompts
                 they end it, between them it is not there.
+            views: `volume` as slices of an axis show it, where that differs (CLAHE).
 
         Raises:
             BadInput: prompts that do not fit the settings.
@@ -120,10 +122,10 @@ class PseudoVideoInferer:
             self.predictor.image_size, _longest_side(volume, prompts.grid, settings)
         )
         if side != self.predictor.image_size:
-            return self._at(side)(
-                volume, prompts, replace(settings, input=InputSize.OWN), progress, taken, wiped
-            )
-        run = _Run(self, volume, prompts, settings, Counter(progress), taken, wiped)
+            own = replace(settings, input=InputSize.OWN)
+            return self._at(side)(volume, prompts, own, progress, taken, wiped, views)
+        seen = {a: np.ascontiguousarray(v, dtype=np.float32) for a, v in (views or {}).items()}
+        run = _Run(self, volume, prompts, settings, Counter(progress), taken, wiped, seen)
         start = time.perf_counter()
         if settings.propagation is Propagation.THREE_AXIS:
             logits = run.three_axes()
@@ -172,6 +174,7 @@ class _Run:
     counter: Counter
     taken: NDArray[np.bool_] | None
     wiped: Sequence[Wiped]
+    views: Mapping[Axis, NDArray[np.float32]]
     slices: list[SliceRecord] = field(default_factory=list)
     ends: list[ObjectEnds] = field(default_factory=list)
     decided: list[str] = field(default_factory=list)
@@ -270,7 +273,9 @@ class _Run:
         inferer, settings = self.inferer, self.settings
         start = time.perf_counter()
         predictor = inferer.predictor
-        video = PseudoVideo(self.volume, self.grid, axis, predictor.image_size)
+        video = PseudoVideo(
+            self.views.get(axis, self.volume), self.grid, axis, predictor.image_size
+        )
         encoder = SliceEncoder(predictor, video, inferer.bank, inferer.checkpoint, inferer.batch)
         run = AxisRun(
             encoder,
@@ -311,7 +316,7 @@ class _Run:
         if self.settings.prior is Prior.OFF:
             return logits, {}
         painted = painted_slices(prompts)
-        spoken, apart = with_prior(logits, self.volume, painted, video.dim, self.grid.spacing)
+        spoken, apart = with_prior(logits, video.volume, painted, video.dim, self.grid.spacing)
         return spoken.astype(np.float16), apart
 
     def _cut(self, logits: NDArray[np.float16], ends: ObjectEnds) -> None:

@@ -32,12 +32,33 @@ def turned(grid: Grid) -> st.SearchStrategy[Grid]:
 @st.composite
 def crops(draw: st.DrawFn, grid: Grid) -> Grid:
     """A part of a grid, at least one voxel thick."""
-    first = np.array([draw(st.integers(0, n - 1)) for n in grid.shape])
-    stop = [draw(st.integers(f + 1, n)) for f, n in zip(first.tolist(), grid.shape, strict=True)]
-    affine = grid.affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ first
-    x, y, z = (stop - first).tolist()
-    return Grid((x, y, z), affine)
+    first = [draw(st.integers(0, n - 1)) for n in grid.shape]
+    stop = [draw(st.integers(f + 1, n)) for f, n in zip(first, grid.shape, strict=True)]
+    return _cropped(grid, first, stop)
+
+
+@st.composite
+def crops_around(draw: st.DrawFn, prompts: PromptSet) -> Grid:
+    """A part of the prompts' grid that holds all of them."""
+    low, high = (bound.tolist() for bound in prompts.bounds())
+    first = [draw(st.integers(0, n)) for n in low]
+    stop = [draw(st.integers(h + 1, n)) for h, n in zip(high, prompts.grid.shape, strict=True)]
+    return _cropped(prompts.grid, first, stop)
+
+
+@st.composite
+def crops_off(draw: st.DrawFn, prompts: PromptSet) -> Grid:
+    """A part of the prompts' grid that misses some of what they mark, along one dimension only."""
+    low, high = (bound.tolist() for bound in prompts.bounds())
+    dim = draw(st.integers(0, 2))
+    first, stop = [0, 0, 0], list(prompts.grid.shape)
+    ends = []
+    if low[dim] + 1 < stop[dim]:
+        ends.append((low[dim] + 1, stop[dim]))
+    if high[dim] > 0:
+        ends.append((0, high[dim]))
+    first[dim], stop[dim] = draw(st.sampled_from(ends))
+    return _cropped(prompts.grid, first, stop)
 
 
 @st.composite
@@ -63,6 +84,13 @@ def _prompt(draw: st.DrawFn, grid: Grid) -> Prompt:
         return Points(*where, clicked[:cut], clicked[cut:])
     corners = np.array([draw(inside), draw(inside)])
     return Box(*where, corners.min(0), corners.max(0))
+
+
+def _cropped(grid: Grid, first: list[int], stop: list[int]) -> Grid:
+    affine = grid.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ first
+    x, y, z = (b - a for a, b in zip(first, stop, strict=True))
+    return Grid((x, y, z), affine)
 
 
 def _flips() -> st.SearchStrategy[tuple[bool, ...]]:

@@ -1,12 +1,14 @@
 """Prompts move to any orientation and crop of their volume and back, and mark the same voxels."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lib.errors import BadInput
 from lib.prompts.record import from_record, to_record
 from lib.prompts.types import Box, Mask, Points, PromptSet, lift
-from tests.strategies import grids, prompt_sets, turned
+from tests.strategies import crops_around, crops_off, grids, prompt_sets, turned
 
 
 def marked(prompts: PromptSet) -> list[tuple]:
@@ -58,6 +60,24 @@ def test_the_same_places_are_marked(data):
     for (*what, places), (*was, before) in zip(there, marked(prompts), strict=True):
         assert what == was
         np.testing.assert_allclose(places, before, atol=0.01)
+
+
+@given(st.data())
+def test_into_a_crop_that_holds_them_and_back(data):
+    prompts = data.draw(grids().flatmap(prompt_sets))
+    there = prompts.on(data.draw(crops_around(prompts).flatmap(turned)))
+    for (*what, places), (*was, before) in zip(marked(there), marked(prompts), strict=True):
+        assert what == was
+        np.testing.assert_allclose(places, before, atol=0.01)
+    assert same(there.on(prompts.grid), prompts)
+
+
+@given(st.data())
+def test_a_crop_that_does_not_hold_them_refuses(data):
+    prompts = data.draw(grids().flatmap(prompt_sets))
+    target = data.draw(crops_off(prompts).flatmap(turned))
+    with pytest.raises(BadInput, match=r"outside the volume|leaves the volume"):
+        prompts.on(target)
 
 
 @given(st.data())

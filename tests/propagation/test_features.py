@@ -76,7 +76,7 @@ def test_the_bank_never_grows_above_its_bound(predictor, video):
     for t in (*range(12), *range(11, -1, -1)):
         subject(t)
         assert bank.num_bytes <= bank.max_bytes
-        assert bank.num_bytes == sum(f.num_bytes for f in bank._held.values())
+        assert bank.num_bytes == sum(f.num_bytes for f in bank._held._held.values())
     assert bank.num_bytes == 3 * size
     # forwards 12; backwards the last three are still there
     assert subject.encoded == 12 + 9
@@ -173,4 +173,4 @@ def test_threads_do_not_corrupt_the_count():
     for thread in threads:
         thread.join()
     assert not wrong
-    assert bank.num_bytes == sum(f.num_bytes for f in bank._held.values()) <= bank.max_bytes
+    assert bank.num_bytes == sum(f.num_bytes for f in bank._held._held.values()) <= bank.max_bytes

@@ -168,12 +168,7 @@ def end_sentences(ends: Sequence[ObjectEnds], ids: Sequence[int]) -> list[str]:
     """
     sentences = []
     for end in ends:
-        decided = {end.first_rule, end.last_rule} & {
-            Rule.AUTO_STOPPED,
-            Rule.AUTO_WENT_ON,
-            Rule.OPEN,
-        }
-        if not decided:
+        if not _DECIDED & {end.first_rule, end.last_rule}:
             continue
         who = "the object" if len(ids) == 1 else f"object {end.object_id}"
         sentences.append(

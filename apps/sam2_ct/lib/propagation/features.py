@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
 
+from lib.propagation.bounded import Bounded
 from lib.propagation.predictor import Sam2Parts
 from lib.propagation.video import PseudoVideo
 
@@ -74,32 +73,31 @@ class FeatureBank:
     """
 
     def __init__(self, max_bytes: int = DEFAULT_CACHE_BYTES, disk: Shelf | None = None) -> None:
-        self.max_bytes = max_bytes
         self.disk = disk
-        self._held: OrderedDict[tuple[str, int], SliceFeatures] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
+        self._held = Bounded[tuple[str, int], SliceFeatures](max_bytes, keep_newest=True)
+
+    @property
+    def max_bytes(self) -> int:
+        """Bound in memory."""
+        return self._held.max_bytes
 
     @property
     def num_bytes(self) -> int:
         """Bytes of features held now."""
-        return self._bytes
+        return self._held.num_bytes
 
     def get(self, video: str, t: int) -> SliceFeatures | None:
         """The features of slice `t`, or None if they are not held."""
-        with self._lock:
-            features = self._held.get((video, t))
-            if features is not None:
-                self._held.move_to_end((video, t))
+        features = self._held.get((video, t))
         if features is None and self.disk is not None:
             features = self._from_disk(self.disk, video, t)
             if features is not None:
-                self._hold(video, t, features)
+                self._held.put((video, t), features)
         return features
 
     def put(self, video: str, t: int, features: SliceFeatures) -> None:
         """Hold the features of a slice; the oldest make room."""
-        self._hold(video, t, features)
+        self._held.put((video, t), features)
         if self.disk is not None:
             levels = {str(n): level for n, level in enumerate(features.levels)}
             self.disk.put(f"{video}-{t}", levels | {_POSITION: features.position})
@@ -111,20 +109,9 @@ class FeatureBank:
         position = found.pop(_POSITION)
         return SliceFeatures(tuple(found[str(n)] for n in range(len(found))), position)
 
-    def _hold(self, video: str, t: int, features: SliceFeatures) -> None:
-        with self._lock:
-            replaced = self._held.pop((video, t), None)
-            self._bytes += features.num_bytes - (replaced.num_bytes if replaced else 0)
-            self._held[video, t] = features
-            while self._bytes > self.max_bytes and len(self._held) > 1:
-                _, oldest = self._held.popitem(last=False)
-                self._bytes -= oldest.num_bytes
-
     def clear(self) -> None:
-        """Forget everything."""
-        with self._lock:
-            self._held.clear()
-            self._bytes = 0
+        """Forget everything in memory."""
+        self._held.clear()
 
 
 class SliceEncoder:

@@ -7,24 +7,14 @@ have said, bit for bit, because the key holds all that it depends on.
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lib.propagation.bounded import Bounded, Sized
+
 DEFAULT_STORE_BYTES = 512 << 20
-
-
-class Held(Protocol):
-    """Something that is kept."""
-
-    @property
-    def num_bytes(self) -> int:
-        """Bytes it takes."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -60,49 +50,11 @@ class Tracked:
         )
 
 
-class Store:
-    """Values by key, least recently used first out, never above `max_bytes`.
-
-    Safe to use from several threads.
-    """
+class Store(Bounded[str, Sized]):
+    """Finished stretches and what goes with them, by their `digest_of`."""
 
     def __init__(self, max_bytes: int = DEFAULT_STORE_BYTES) -> None:
-        self.max_bytes = max_bytes
-        self._held: OrderedDict[str, Held] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    @property
-    def num_bytes(self) -> int:
-        """Bytes held now."""
-        return self._bytes
-
-    def get(self, key: str) -> Held | None:
-        """What was put under `key`, or None if it is not held."""
-        with self._lock:
-            held = self._held.get(key)
-            if held is not None:
-                self._held.move_to_end(key)
-            return held
-
-    def put(self, key: str, value: Held) -> None:
-        """Hold a value unless it alone is too large; the oldest make room."""
-        with self._lock:
-            replaced = self._held.pop(key, None)
-            self._bytes -= replaced.num_bytes if replaced else 0
-            if value.num_bytes > self.max_bytes:
-                return
-            self._held[key] = value
-            self._bytes += value.num_bytes
-            while self._bytes > self.max_bytes:
-                _, oldest = self._held.popitem(last=False)
-                self._bytes -= oldest.num_bytes
-
-    def clear(self) -> None:
-        """Forget everything."""
-        with self._lock:
-            self._held.clear()
-            self._bytes = 0
+        super().__init__(max_bytes)
 
 
 def digest_of(*parts: object) -> str:

@@ -51,7 +51,6 @@ class PropagationSettings:
     extent: Extent = field(default_factory=lambda: Extent(ExtentRule.WHOLE))
     prior: Prior = Prior.OFF
     input: InputSize = InputSize.OWN
-    end_of_object: int = 0
 
     def __post_init__(self) -> None:
         if self.merge not in ("mean", "distance"):

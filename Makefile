@@ -67,8 +67,9 @@ RUN = $(OUT)/evaluate/$(notdir $(EVALUATED:/=))-$(PER_CLASS)-$(or $(MODEL),built
 builtin-report: setup
 	$(PY) benchmarks/builtin_report.py -o $(OUT)/builtin
 
+# ten minutes on two cores; make bench QUICK=1: two
 bench: setup
-	$(PY) benchmarks/history.py
+	$(PY) benchmarks/history.py $(if $(QUICK),--quick)
 
 # 10,000 requests, sound and hostile, and 200 kills: an hour, and a table at the end
 # make soak [REQUESTS=2000] [KILLS=20]

@@ -1,6 +1,6 @@
 """Peak memory of the engine for short and long volumes, the volumes themselves taken off.
 
-    python benchmarks/memory.py [--slices 100 800] [--cache-mb 8] [--policy baseline]
+    python benchmarks/memory.py [--slices 100 800] [--cache-mb 8] [--policy baseline] [--json OUT]
 
 Each length runs in a process of its own, on random weights of the built-in architecture. The
 feature cache is kept small enough that even the short volume fills it; otherwise it, being
@@ -67,6 +67,29 @@ def peak_mb() -> float:
     return peak / MB if sys.platform == "darwin" else peak / 1024
 
 
+def in_own_process(slices: int, arguments: argparse.Namespace) -> dict[str, float]:
+    """`measure` of one length, and what is left of its peak without the volumes."""
+    command = [sys.executable, __file__, "--child", str(slices), "--side", str(arguments.side)]
+    command += ["--cache-mb", str(arguments.cache_mb), "--policy", arguments.policy]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    m = json.loads(done.stdout.splitlines()[-1])
+    return m | {"rest": m["peak"] - m["input"] - m["output"]}
+
+
+def table(rows: list[dict[str, float]]) -> str:
+    """Markdown."""
+    lines = [
+        "| slices | peak MB | input MB | output MB | peak − volumes MB | cache MB | s |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {m['slices']} | {m['peak']:.0f} | {m['input']:.0f} | {m['output']:.0f} "
+        f"| {m['rest']:.0f} | {m['cache']:.1f} | {m['seconds']:.1f} |"
+        for m in rows
+    ]
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Measure each length in its own process and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -74,25 +97,17 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=192, help="in-plane voxels")
     parser.add_argument("--cache-mb", type=float, default=8)
     parser.add_argument("--policy", default="baseline")
+    parser.add_argument("--json", type=Path, metavar="OUT")
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         options = arguments.side, arguments.cache_mb, arguments.policy
         print(json.dumps(measure(arguments.child, *options)))
         return
-    print("| slices | peak MB | input MB | output MB | peak − volumes MB | cache MB | s |")
-    print("|---|---|---|---|---|---|---|")
-    for slices in arguments.slices:
-        command = [sys.executable, __file__, "--child", str(slices), "--side", str(arguments.side)]
-        command += ["--cache-mb", str(arguments.cache_mb), "--policy", arguments.policy]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        m = json.loads(done.stdout.splitlines()[-1])
-        rest = m["peak"] - m["input"] - m["output"]
-        print(
-            f"| {slices} | {m['peak']:.0f} | {m['input']:.0f} | {m['output']:.0f} | {rest:.0f} "
-            f"| {m['cache']:.1f} | {m['seconds']:.1f} |",
-            flush=True,
-        )
+    rows = [in_own_process(slices, arguments) for slices in arguments.slices]
+    print(table(rows))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,11 @@
 
 Side by side in one process, on the same random weights (speed does not depend on them); median of
 the rounds. On a CPU in seconds of processor time, so that a busy machine does not blur the ratios;
-on a GPU in seconds by the clock, the device waited for.
+on a GPU in seconds by the clock, the device waited for, and in frames per second.
 
 * stock: `SAM2VideoPredictor` fed the same frames from memory, first, middle and last slice painted.
+* stock compiled, on a GPU: `SAM2VideoPredictorVOS`, which compiles its parts, under bfloat16
+  autocast and with TF32, as Meta measures it; compiled before anything is timed.
 * sam_3d: `Sam2InferTask` from request to result file, one click on the first slice of a bone that
   spans the middle third of the volume. It knows no masks, and tracks on to the volume's end.
 * ours: a volume that was never seen, from file to label map ("first"); one more painted slice at a
@@ -28,8 +30,9 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -47,12 +50,14 @@ from benchmarks.stock import see_objects, stock_masks
 from lib.configs.options import Settings
 from lib.engine.pipeline import Pipeline
 from lib.engine.recipe import Recipe
+from lib.errors import BadInput
 from lib.geometry import Axis, Grid
 from lib.models.build import (
     POLICY_PREDICTOR,
     STOCK_PREDICTOR,
     LoadedModel,
     build_network,
+    choose_device,
     read_config,
 )
 from lib.models.precision import Precision, abilities, choose, put_to_work
@@ -61,6 +66,8 @@ from lib.prompts.types import Mask, PromptSet
 from lib.propagation.extent import Extent
 from lib.propagation.video import PseudoVideo
 
+COMPILED_PREDICTOR = "sam2.sam2_video_predictor.SAM2VideoPredictorVOS"
+LEAST_ROUNDS = 3
 SIDE = 160
 GEMM_SHAPES = ((2048, 2048, 2048), (4096, 1024, 1024), (4096, 384, 1536), (16384, 192, 768))
 
@@ -69,6 +76,7 @@ class Clock:
     """Seconds of work: of the processor, or by the clock where a GPU does it."""
 
     def __init__(self, device: torch.device) -> None:
+        self.device = device
         self.gpu = device.type == "cuda"
         self.name = "wall" if self.gpu else "processor"
 
@@ -78,7 +86,7 @@ class Clock:
         started = now()
         work()
         if self.gpu:
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(self.device)
         return now() - started
 
 
@@ -146,18 +154,33 @@ class Subject:
         )
 
 
-def measure(subject: Subject, rounds: int, peer: bool) -> dict[str, float]:
-    """Median seconds by row."""
+@dataclass(frozen=True)
+class Measured:
+    """Medians of the rounds.
+
+    Attributes:
+        seconds: by row.
+        tracking: of `ours/first`, the part that Meta counts: no file is read or written in it.
+    """
+
+    seconds: dict[str, float]
+    tracking: float
+
+
+def measure(subject: Subject, rounds: int, peer: bool) -> Measured:
+    """Every row, as many times; the first round warms up and is not counted."""
     clock = Clock(subject.device)
     stock, ours = subject.network(STOCK_PREDICTOR), subject.ours()
     rows: dict[str, Callable[[], object]] = {}
+    tracking: list[float] = []
 
-    def of_stock(prompts: PromptSet) -> Callable[[], None]:
+    def of_stock(network, prompts: PromptSet, compiled: bool = False) -> Callable[[], None]:
         def run() -> None:
-            for _, logits in stock_masks(
-                stock, subject.frames, prompts, both_directions=subject.both
-            ):
-                (logits > 0).cpu()
+            with as_meta_measures() if compiled else nullcontext():
+                for _, logits in stock_masks(
+                    network, subject.frames, prompts, both_directions=subject.both
+                ):
+                    (logits > 0).cpu()
 
         return run
 
@@ -166,10 +189,20 @@ def measure(subject: Subject, rounds: int, peer: bool) -> dict[str, float]:
         if prompts is subject.third:
             settings = replace(settings, extent=Extent.parse("painted"))
         recipe = Recipe(prompts, settings)
-        return lambda: engine.carry_out(engine.open(subject.path, subject.settings), recipe)
 
-    rows["stock/first"] = of_stock(subject.first)
-    rows["stock/correction"] = of_stock(subject.corrected)
+        def run() -> None:
+            outcome = engine.carry_out(engine.open(subject.path, subject.settings), recipe)
+            if prompts is subject.first:
+                tracking.append(outcome.report.seconds["propagate"])
+
+        return run
+
+    rows["stock/first"] = of_stock(stock, subject.first)
+    rows["stock/correction"] = of_stock(stock, subject.corrected)
+    if clock.gpu:
+        compiled = subject.network(COMPILED_PREDICTOR)
+        rows["stock compiled/first"] = of_stock(compiled, subject.first, True)
+        rows["stock compiled/correction"] = of_stock(compiled, subject.corrected, True)
     if peer:
         sam_3d = Sam3d(subject.folder, subject.config, stock)
         rows["sam_3d"] = lambda: sam_3d(
@@ -177,7 +210,7 @@ def measure(subject: Subject, rounds: int, peer: bool) -> dict[str, float]:
         )
 
     times: dict[str, list[float]] = {}
-    for round_ in range(rounds + 1):  # the first warms up
+    for round_ in range(rounds + 1):
         engine, other = subject.engine(ours), subject.engine(ours)
         rows["ours/first"] = of_ours(engine, subject.first)
         rows["ours/correction"] = of_ours(engine, subject.corrected)  # by the same engine, later
@@ -186,7 +219,20 @@ def measure(subject: Subject, rounds: int, peer: bool) -> dict[str, float]:
             seconds = clock(work)
             if round_:
                 times.setdefault(name, []).append(seconds)
-    return {name: statistics.median(values) for name, values in times.items()}
+    seconds = {name: statistics.median(values) for name, values in times.items()}
+    return Measured(seconds, statistics.median(tracking[1:]))
+
+
+@contextmanager
+def as_meta_measures() -> Iterator[None]:
+    """What SAM 2's own benchmark sets before it counts frames."""
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    try:
+        with torch.autocast("cuda", dtype=torch.bfloat16):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 def encoder_rate(subject: Subject) -> dict[str, float]:
@@ -239,13 +285,30 @@ def gemm_rate(clock: Clock, shape: tuple[int, int, int], device: torch.device) -
 
 def ratios(seconds: dict[str, float]) -> dict[str, float]:
     """How many times longer the others take, by what is compared."""
-    found = {
-        "stock/first": seconds["stock/first"] / seconds["ours/first"],
-        "stock/correction": seconds["stock/correction"] / seconds["ours/correction"],
+    pairs = {
+        "stock/first": "ours/first",
+        "stock/correction": "ours/correction",
+        "stock compiled/first": "ours/first",
+        "stock compiled/correction": "ours/correction",
+        "sam_3d": "ours/third",
     }
-    if "sam_3d" in seconds:
-        found["sam_3d/first"] = seconds["sam_3d"] / seconds["ours/third"]
-    return {name: round(value, 2) for name, value in found.items()}
+    names = {"sam_3d": "sam_3d/first"}
+    return {
+        names.get(theirs, theirs): round(seconds[theirs] / seconds[ours], 2)
+        for theirs, ours in pairs.items()
+        if theirs in seconds
+    }
+
+
+def frames_per_second(measured: Measured, slices: int) -> dict[str, float]:
+    """Slices of a first request by the second, whatever the number of objects on them."""
+    found = {
+        name.removesuffix("/first"): slices / seconds
+        for name, seconds in measured.seconds.items()
+        if name.endswith("/first")
+    }
+    found["ours, no files"] = slices / measured.tracking
+    return {name: round(value, 1) for name, value in found.items()}
 
 
 def machine(device: torch.device) -> dict[str, object]:
@@ -256,7 +319,7 @@ def machine(device: torch.device) -> dict[str, object]:
         "threads": torch.get_num_threads(),
         "system": platform.platform(),
     }
-    if device.type == "cuda":
+    if Clock(device).gpu:
         found["card"] = torch.cuda.get_device_name(device)
     return found
 
@@ -271,26 +334,36 @@ def _processor() -> str:
 def table(result: dict[str, object]) -> str:
     """Markdown."""
     seconds, ratio, encoder = result["seconds"], result["ratios"], result["encoder"]
+    frames = result.get("frames_per_second", {})
     lines = [
         f"| {result['clock']} s | first | correction | a bone of a third |",
         "|---|---|---|---|",
     ]
     for name, cells in (
         ("stock SAM 2 loop", ("stock/first", "stock/correction", None)),
+        ("stock compiled", ("stock compiled/first", "stock compiled/correction", None)),
         ("sam_3d", (None, None, "sam_3d")),
         ("ours", ("ours/first", "ours/correction", "ours/third")),
     ):
         shown = [f"{seconds[c]:.2f}" if c in seconds else "" for c in cells]
         if any(shown):
             lines.append(f"| {name} | {' | '.join(shown)} |")
-    shown = [f"×{ratio[c]}" if c in ratio else "" for c in ("stock/first", "stock/correction")]
-    shown.append(f"×{ratio['sam_3d/first']}" if "sam_3d/first" in ratio else "")
-    lines.append(f"| faster | {' | '.join(shown)} |")
+    for name, cells in (
+        ("faster than stock", ("stock/first", "stock/correction", None)),
+        ("than stock compiled", ("stock compiled/first", "stock compiled/correction", None)),
+        ("than sam_3d", (None, None, "sam_3d/first")),
+    ):
+        shown = [f"×{ratio[c]}" if c in ratio else "" for c in cells]
+        if any(shown):
+            lines.append(f"| {name} | {' | '.join(shown)} |")
     share = encoder["gflop/s"] / encoder["gemm gflop/s"]
     lines.append(
-        f"\nencoder: {encoder['gflop']:.0f} GFLOP a slice at {encoder['gflop/s']:.0f} GFLOP/s, "
+        f"\nencoder: {encoder['gflop']:.3g} GFLOP a slice at {encoder['gflop/s']:.0f} GFLOP/s, "
         f"{share:.0%} of the bfloat16 matrix product's {encoder['gemm gflop/s']:.0f}"
     )
+    if frames:
+        told = ", ".join(f"{name} {value}" for name, value in frames.items())
+        lines.append(f"frames per second on {result['machine']['card']}: {told}")
     return "\n".join(lines)
 
 
@@ -299,8 +372,8 @@ def run(arguments: argparse.Namespace) -> dict[str, object]:
     torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as folder:
         subject = Subject(arguments, Path(folder))
-        seconds = measure(subject, arguments.rounds, arguments.peer == "sam_3d")
-        return {
+        measured = measure(subject, arguments.rounds, arguments.peer == "sam_3d")
+        result = {
             "model": arguments.model,
             "image_size": subject.config.image_size,
             "slices": arguments.slices,
@@ -310,8 +383,8 @@ def run(arguments: argparse.Namespace) -> dict[str, object]:
             "precision": subject.numerics.name,
             "clock": Clock(subject.device).name,
             "rounds": arguments.rounds,
-            "seconds": {name: round(value, 4) for name, value in seconds.items()},
-            "ratios": ratios(seconds),
+            "seconds": {name: round(value, 4) for name, value in measured.seconds.items()},
+            "ratios": ratios(measured.seconds),
             "encoder": encoder_rate(subject),
             "machine": machine(subject.device),
             "versions": {
@@ -319,12 +392,22 @@ def run(arguments: argparse.Namespace) -> dict[str, object]:
                 **{p: version(p) for p in ("torch", "sam2", "monai", "monailabel", "numpy")},
             },
         }
+        if Clock(subject.device).gpu:
+            result["frames_per_second"] = frames_per_second(measured, subject.slices)
+        return result
+
+
+def rounds(text: str) -> int:
+    """A number of rounds that has a median."""
+    if not text.isdecimal() or int(text) < LEAST_ROUNDS:
+        raise argparse.ArgumentTypeError(f"a median needs {LEAST_ROUNDS} rounds or more")
+    return int(text)
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    made.add_argument("--model", default="builtin")
+    made.add_argument("--model", default="builtin", help="builtin, tiny, small, base_plus, large")
     made.add_argument("--image-size", type=int, help="side of the network's input; its own if left")
     made.add_argument("--slices", type=int, default=24)
     made.add_argument("--objects", type=int, default=1, choices=(1, 2, 3))
@@ -334,14 +417,21 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--precision", default="auto", choices=[p.value for p in Precision])
     made.add_argument("--threads", type=int, default=1)
     made.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    made.add_argument("--rounds", type=int, default=3)
+    made.add_argument(
+        "--rounds", type=rounds, default=LEAST_ROUNDS, help="timed, after one that warms up"
+    )
     made.add_argument("--json", type=Path, metavar="OUT")
     return made
 
 
 def main() -> None:
     """Measure and print."""
-    arguments = parser().parse_args()
+    its_parser = parser()
+    arguments = its_parser.parse_args()
+    try:
+        choose_device(arguments.device)
+    except BadInput as error:
+        its_parser.error(str(error))
     result = run(arguments)
     both = ", both directions" if arguments.both_directions else ""
     print(

@@ -30,6 +30,10 @@ ARROWS = {
         *FOUNDATION,
         *("files", "configs", "prompts", "transforms", "propagation", "models", "activelearning"),
     },
+    "pictures": {
+        *FOUNDATION,
+        *("files", "prompts", "transforms", "propagation", "activelearning", "engine"),
+    },
     "evaluation": {
         *FOUNDATION,
         *("files", "configs", "prompts", "transforms", "propagation", "models", "engine"),

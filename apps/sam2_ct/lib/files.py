@@ -16,6 +16,7 @@ from lib.errors import BadInput
 #: Endings of the label maps this project writes, and of a DICOM SEG.
 LABEL_MAPS = (".nii.gz", ".nii", ".nrrd")
 DICOM_SEG = ".dcm"
+PICTURE = ".png"
 
 
 def check_output(path: str | Path) -> None:
@@ -38,6 +39,21 @@ def check_folder(path: Path) -> None:
     """
     if not path.parent.is_dir():
         raise BadInput(f"cannot write {path}: there is no folder {path.parent}")
+
+
+def check_picture(path: Path) -> None:
+    """Say before the work starts that the picture `path` cannot be written.
+
+    Raises:
+        BadInput: another ending than .png, no such folder, or one that may only be read.
+    """
+    if path.suffix.lower() != PICTURE:
+        raise BadInput(f"cannot write the picture {path}: its name must end in {PICTURE}")
+    check_folder(path)
+    if path.is_dir():
+        raise BadInput(f"cannot write the picture {path}: it is a folder")
+    if not os.access(path.parent, os.W_OK):
+        raise BadInput(f"cannot write the picture {path}: the folder may only be read")
 
 
 def write_whole(path: str | Path, write: Callable[[Path], None]) -> None:

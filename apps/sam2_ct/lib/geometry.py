@@ -65,6 +65,10 @@ class Grid:
         world = int(_orientation(self.affine)[dim, 0])
         return next(a for a in Axis if a.dim == world)
 
+    def sign_of(self, axis: Axis) -> int:
+        """1 where indices along `axis` grow to the right, the front or the head, else −1."""
+        return int(_orientation(self.affine)[self.dim_of(axis), 1])
+
     def same_as(self, other: Grid) -> bool:
         """Whether both grids put every voxel in the same place, to a quarter of a voxel."""
         return self.shape == other.shape and self._drift(other, np.eye(4)) <= _TOLERANCE

@@ -13,14 +13,14 @@ from rich.console import Console
 from lib.commands.options import with_options
 from lib.configs.options import ServerOptions, Settings, Where, read_options
 from lib.errors import BadInput
-from lib.files import DICOM_SEG, check_folder, check_output, write_json
+from lib.files import DICOM_SEG, check_folder, check_output, check_picture, write_json
 from lib.lean import load_monai
 
 if TYPE_CHECKING:
     import numpy as np
 
     from lib.dicom_seg.segments import Segment
-    from lib.engine.pipeline import Write
+    from lib.engine.pipeline import Case, Write
     from lib.engine.report import Outcome
     from lib.geometry import Axis, Grid
     from lib.prompts.types import PromptSet
@@ -42,6 +42,10 @@ def segment(
     ] = None,
     points: Annotated[Path | None, typer.Option(help="JSON with points and boxes")] = None,
     report: Annotated[Path | None, typer.Option(help="where to write the report (JSON)")] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT.png", help="where to draw the result in three planes"),
+    ] = None,
     replay_log: Annotated[
         Path | None,
         typer.Option(
@@ -54,12 +58,14 @@ def segment(
 ) -> None:
     """Segment the marked objects of a CT through the whole volume."""
     _check_output(output, ct)
+    if picture is not None:
+        check_picture(picture)
     chosen = read_options(ServerOptions, options)
     settings = Settings.parse(options)
     if replay_log is not None:
         if prompts is not None or points is not None:
             raise BadInput("the log has its prompts: leave --prompts and --points out")
-        return _replay(replay_log, ct, output, chosen, report)
+        return _replay(replay_log, ct, output, chosen, report, picture)
     if ct is None:
         raise BadInput("no volume: name a NIfTI or NRRD file, or a folder with one DICOM series")
     if prompts is None and points is None:
@@ -89,6 +95,7 @@ def segment(
         case = pipeline.open(ct, settings)
         _warn(case.warnings)
         marked, axis = read_prompts(case.source_grid, settings.axis, prompts, points)
+    names = names or of_slicer(prompts)
     console.print(
         f"segmenting {len(marked.object_ids)} object(s) from {len(marked.prompts)} prompts "
         f"along the {axis.value} axis"
@@ -101,9 +108,10 @@ def segment(
             Recipe(marked, replace(settings, axis=axis), decided=decided),
             progress,
             clock=clock,
-            write=_writer(marked.object_ids, ct, output, names or of_slicer(prompts)),
+            write=_writer(marked.object_ids, ct, output, names),
         )
     )
+    outcome = _with_picture(picture, case, outcome, marked, names)
     _write_report(outcome, report)
     for path in outcome.report.written:
         console.print(f"wrote {path}", soft_wrap=True)
@@ -147,14 +155,16 @@ def _replay(
     output: Path,
     chosen: ServerOptions,
     report: Path | None,
+    picture: Path | None,
 ) -> None:
     load_monai("itk")
     from lib.dicom_seg.segments import named
     from lib.engine.log import read_log
     from lib.engine.replay import replay
 
-    names = named({value: name for name, value in read_log(log).label_names.items()})
-    _, outcome = replay(
+    logged = read_log(log)
+    names = named({value: name for name, value in logged.label_names.items()})
+    case, outcome = replay(
         log,
         ct,
         chosen.checkpoint,
@@ -162,6 +172,7 @@ def _replay(
         _with_progress,
         lambda case, recipe: _writer(recipe.prompts.object_ids, case.path, output, names),
     )
+    outcome = _with_picture(picture, case, outcome, logged.recipe.prompts, names)
     _write_report(outcome, report)
     if outcome.report.replay and outcome.report.replay.identical:
         console.print(f"wrote {output}, voxel for voxel the logged result", soft_wrap=True)
@@ -218,6 +229,27 @@ def _writer(ids: Sequence[int], ct: Path, output: Path, names: Mapping[int, Segm
         return paths
 
     return write
+
+
+def _with_picture(
+    picture: Path | None,
+    case: Case,
+    outcome: Outcome,
+    prompts: PromptSet,
+    names: Mapping[int, Segment],
+) -> Outcome:
+    """Draw the result, if that was asked for; the report names the picture then.
+
+    It shows what the report suggests, so it is drawn after that was made.
+    """
+    if picture is None:
+        return outcome
+    from lib.pictures.result import write_picture
+
+    told = {value: segment.name for value, segment in names.items()}
+    write_picture(picture, case, outcome, prompts, told)
+    said = outcome.report
+    return replace(outcome, report=replace(said, written=(*said.written, picture)))
 
 
 def _check_output(output: Path, ct: Path | None) -> None:

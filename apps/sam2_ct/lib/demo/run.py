@@ -18,19 +18,20 @@ import numpy as np
 import requests
 import torch
 from monai.metrics import compute_dice
-from monai.transforms import Orientation
 from monailabel.client.client import MONAILabelClient, MONAILabelClientException
 
-from lib.demo.overlay import draw_overlay
 from lib.errors import BadInput, Unavailable
-from lib.files import write_json, write_whole
-from lib.geometry import Axis, Grid
+from lib.files import write_json
+from lib.geometry import Axis
+from lib.pictures.figure import Picture, write_png
+from lib.pictures.planes import Found, Marked, Scan, View, cuts
 from lib.prompts.labelmap import from_labelmap
 from lib.prompts.simulated import mask_prompts
 from lib.sample.ct import make_sample_ct, write_case
 from lib.serving.process import LOOPBACK, free_port, server_command, server_environment
 from lib.transforms.load import grid_of, load_labelmap, load_volume
 from lib.transforms.save import save_labelmap
+from lib.transforms.window import parse_window
 
 MODEL = "sam2_ct_masks"
 BONE = "hip_left"
@@ -90,10 +91,16 @@ def run_demo(
         known = None if task.truth is None else load_labelmap(task.truth)[0] > 0
         dice = None if known is None else dice_of(mask, known)
         picture = output / "overlay.png"
-        checkpoint, policy = params["checkpoint"]["name"], params["settings"]["policy"]
-        line = f"{task.name}, {checkpoint} checkpoint, policy {policy}"
+        settings = params["settings"]
+        line = (
+            f"{task.name}, {params['checkpoint']['name']} checkpoint, policy {settings['policy']}"
+        )
         line += "" if dice is None else f", Dice {dice:.3f}"
-        _draw(picture, image, grid, mask, known, slices, line)
+        scan = Scan.windowed(image[0].numpy(), grid, parse_window(settings["window"]))
+        found = Found(mask, grid, [1])
+        rows = _planes(found, slices)
+        marked = Marked({Axis.AXIAL: slices})
+        write_png(Picture(scan, found, rows, marked, {1: task.name}, known, line), picture)
     report = output / "report.json"
     write_json(report, {**params, "demo": {"seconds": seconds, "dice": dice, "prompts": slices}})
     _say(params, seconds, dice, [segmentation, picture, report])
@@ -196,25 +203,14 @@ def _ask(url: str, task: Task, output: Path, seconds: dict[str, float]) -> tuple
     return Path(answer), said
 
 
-def _draw(path, image, grid: Grid, mask, truth, slices: list[int], title: str) -> None:
-    upright = Orientation(axcodes="RAS", labels=None)(image)
-    ras = grid_of(upright)
-    voxels = grid.map_to(ras)
-    dim = ras.dim_of(Axis.AXIAL)
-    corners = np.zeros((len(slices), 3))
-    corners[:, grid.dim_of(Axis.AXIAL)] = slices
-    write_whole(
-        path,
-        lambda partial: draw_overlay(
-            partial,
-            upright[0].numpy(),
-            voxels.array(mask, ras.shape),
-            ras,
-            sorted(int(t) for t in voxels.points(corners)[:, dim]),
-            truth=None if truth is None else voxels.array(truth, ras.shape),
-            title=title,
-        ),
-    )
+def _planes(found: Found, painted: list[int]) -> list[list[View]]:
+    """Painted axial slices and two that were not above, two of either other plane below."""
+    between = [t for t in cuts(found, Axis.AXIAL, 0.2, 0.4, 0.6, 0.8) if t not in painted]
+    shown = sorted({*painted, *between[:1], *between[-1:]})
+    return [
+        [View(Axis.AXIAL, t) for t in shown],
+        [View(a, t) for a in (Axis.CORONAL, Axis.SAGITTAL) for t in cuts(found, a, 1 / 3, 2 / 3)],
+    ]
 
 
 @contextmanager

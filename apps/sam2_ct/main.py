@@ -129,8 +129,7 @@ class MyApp(MONAILabelApp):
     def on_init_complete(self) -> None:
         """Put our endpoint and routes in front of MONAI Label's."""
         super().on_init_complete()
-        end_cleanly()
-        install(
+        streams = install(
             self,
             self.models,
             self.board,
@@ -153,6 +152,7 @@ class MyApp(MONAILabelApp):
                 "the server's folder": places.home(),
             },
         )
+        end_cleanly(streams.close)
 
     def _load_sessions(self, load: bool = False) -> Sessions:
         folder = server_settings.MONAI_LABEL_SESSION_PATH.strip() or places.home() / "sessions"

@@ -325,7 +325,7 @@ def test_live_connections_of_strangers_are_refused(server, host):
 )
 def test_the_way_back_stays_here(server, anna, next_):
     location = Browser(server.url).log_in(anna, next_).headers["Location"]
-    assert location == "/sam2_ct/jobs"
+    assert location == "/sam2_ct/"
 
 
 def test_the_way_back_is_no_html(server):

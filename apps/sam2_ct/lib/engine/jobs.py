@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar
 
-from lib.errors import Cancelled
+from lib.engine.bell import Bell
+from lib.errors import BadInput, Cancelled, Unavailable
 
 T = TypeVar("T")
 
@@ -47,6 +48,8 @@ class Job:
         state: where it stands.
         done: slices finished.
         expected: slices in all, 0 before that is known.
+        why: it was stopped or could not be done, a sentence; it may name folders of the server.
+        tell: called after every change.
     """
 
     client: str
@@ -58,6 +61,8 @@ class Job:
     done: int = 0
     expected: int = 0
     created: float = field(default_factory=time.time)
+    why: str = ""
+    tell: Callable[[Job], None] | None = field(default=None, repr=False, compare=False)
     _first_slice: float | None = None
     _last_slice: float | None = None
     _stop: str | None = None
@@ -73,6 +78,7 @@ class Job:
             self._first_slice = now
         self._last_slice = now
         self.done, self.expected = done, expected
+        self._changed()
         self.check()
 
     def check(self) -> None:
@@ -88,6 +94,16 @@ class Job:
         """Stop at the next slice, or before the first."""
         if self._stop is None and not self.state.is_over:
             self._stop = why
+            self._changed()
+
+    def turn(self, state: State, why: str = "") -> None:
+        """Go over to a state."""
+        self.state, self.why = state, why
+        self._changed()
+
+    def _changed(self) -> None:
+        if self.tell is not None:
+            self.tell(self)
 
     @property
     def is_stopped(self) -> bool:
@@ -124,9 +140,14 @@ class Job:
 
 
 class JobBoard:
-    """All jobs; those of one device run one after the other, in the order they came."""
+    """All jobs; those of one device run one after the other, in the order they came.
+
+    Attributes:
+        changed: rings with every change of a job.
+    """
 
     def __init__(self) -> None:
+        self.changed: Bell[Job] = Bell()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._workers: dict[str, ThreadPoolExecutor] = {}
         self._lock = threading.Lock()
@@ -143,12 +164,15 @@ class JobBoard:
             if job.id in self._jobs:
                 job.id = uuid.uuid4().hex[:12]
             self._jobs[job.id] = job
+            job.tell = self.changed.ring
             self._forget()
             worker = self._workers.get(job.device)
             if worker is None:
                 worker = ThreadPoolExecutor(1, thread_name_prefix=f"sam2_ct-{job.device}")
                 self._workers[job.device] = worker
-            return worker.submit(self._run, job, work)
+            submitted = worker.submit(self._run, job, work)
+        self.changed.ring(job)
+        return submitted
 
     def drop(self, job: Job, submitted: Future[T]) -> None:
         """Take a job that was stopped out of the queue, if it still waits there.
@@ -157,8 +181,11 @@ class JobBoard:
             Cancelled: so it was.
         """
         if job.is_stopped and submitted.cancel():
-            job.state = State.CANCELLED
-            job.check()
+            try:
+                job.check()
+            except Cancelled as error:
+                job.turn(State.CANCELLED, str(error))
+                raise
 
     def find(self, job_id: str | None) -> Job | None:
         """The job of that id."""
@@ -189,18 +216,21 @@ class JobBoard:
             return sum(j.device == device and not j.state.is_over for j in self._jobs.values())
 
     def _run(self, job: Job, work: Callable[[], T]) -> T:
-        over = State.FAILED
+        over, why = State.FAILED, ""
         try:
             job.check()
-            job.state = State.RUNNING
+            job.turn(State.RUNNING)
             result = work()
             over = State.DONE
             return result
-        except Cancelled:
-            over = State.CANCELLED
+        except Cancelled as error:
+            over, why = State.CANCELLED, str(error)
+            raise
+        except (BadInput, Unavailable) as error:
+            why = str(error)
             raise
         finally:
-            job.state = over
+            job.turn(over, why)
 
     def _forget(self) -> None:
         over = [j.id for j in self._jobs.values() if j.state.is_over]

@@ -21,6 +21,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from lib.engine.bell import Bell
 from lib.engine.migrations import FORMAT, SCHEMA, migrated
 from lib.engine.recipe import Recipe
 from lib.engine.report import Outcome, fingerprint, to_json
@@ -138,10 +139,15 @@ class Entry:
 
 
 class Results:
-    """Results in a folder, by key, newest first."""
+    """Results in a folder, by key, newest first.
+
+    Attributes:
+        changed: rings with the key of a result that was added or undone.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.changed: Bell[Key] = Bell()
         self._lock = threading.Lock()
 
     def add(
@@ -176,6 +182,7 @@ class Results:
                     "report": to_json(outcome.report),
                 },
             )
+        self.changed.ring(key)
         return entry
 
     def entries(self, key: Key, task: str | None = None) -> list[Entry]:
@@ -208,6 +215,7 @@ class Results:
             aside.mkdir(exist_ok=True)
             newest.path.replace(aside / newest.path.name)  # first: without it the rest is not there
             newest.labels_path.replace(aside / newest.labels_path.name)
+        self.changed.ring(key)
         return self.last(key)
 
     def _place(self, key: Key) -> Path:

@@ -46,7 +46,7 @@ _TOLD = (
 def as_answer(error: Exception) -> StarletteHTTPException:
     """The HTTP error that tells a person what happened, without naming the server's folders."""
     told = _answer_to(error)
-    return StarletteHTTPException(told.status_code, _public(str(told.detail)), told.headers)
+    return StarletteHTTPException(told.status_code, public(str(told.detail)), told.headers)
 
 
 def _answer_to(error: Exception) -> StarletteHTTPException:
@@ -99,7 +99,8 @@ def tell_in_sentences(app: FastAPI, folders: Mapping[str, str | Path]) -> None:
         app.add_exception_handler(kind, answer)
 
 
-def _public(sentence: str) -> str:
+def public(sentence: str) -> str:
+    """A sentence without the server's folders, and without half characters."""
     for path, name in _known:
         sentence = sentence.replace(path, name)
     for pattern, name in _NAMELESS:

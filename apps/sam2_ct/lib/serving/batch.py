@@ -18,6 +18,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, HTTPException, Request
 from monailabel.interfaces.app import MONAILabelApp
 
+from lib.engine.bell import Bell
 from lib.engine.jobs import Job, JobBoard
 from lib.errors import Cancelled
 from lib.files import discard
@@ -97,6 +98,10 @@ class Batches:
         instance: its tasks and its datastore.
         board: where the images stand in the queue.
         device: whose queue.
+
+    Attributes:
+        runs: those that are remembered, newest last.
+        changed: rings when a run is through with an image, or ends.
     """
 
     def __init__(self, instance: MONAILabelApp, board: JobBoard, device: str) -> None:
@@ -104,6 +109,7 @@ class Batches:
         self.board = board
         self.device = device
         self.runs: list[Run] = []
+        self.changed: Bell[Run] = Bell()
         self._lock = threading.Lock()
 
     def start(self, run: Run) -> threading.Thread:
@@ -131,10 +137,12 @@ class Batches:
                     run.told[image] = {"state": "stopped", "detail": "the batch was stopped"}
                 else:
                     run.told[image] = self._one(run, image)
+                self.changed.ring(run)
         finally:
             done = any(one["state"] == "done" for one in run.told.values())
             run.status = "STOPPED" if run.is_stopped else "DONE" if done else "ERROR"
             run.ended = time.time()
+            self.changed.ring(run)
 
     def _one(self, run: Run, image: str) -> dict[str, object]:
         """What happened to an image; nothing of it ends the batch."""

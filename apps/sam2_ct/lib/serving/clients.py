@@ -32,15 +32,19 @@ class Caller:
     user: str | None = None
     is_admin: bool = False
 
-    def owns(self, job: Job) -> bool:
-        """Whether a job is the caller's own, under whichever of the user's client names."""
+    def may_see(self, client: str) -> bool:
+        """Whether what is kept under the name of a client is shown to the caller.
+
+        That is the caller's own, under whichever of the user's client names, or an administrator
+        asks.
+        """
         if self.user is None:
-            return job.client == self.client
-        return job.client.partition("/")[0] == self.user
+            return client == self.client
+        return self.is_admin or client.partition("/")[0] == self.user
 
     def may_manage(self, job: Job) -> bool:
         """Whether the caller may see a job's names and stop it."""
-        return self.is_admin or self.owns(job)
+        return self.may_see(job.client)
 
 
 def caller_of(http: Request, client_id: str | None = None) -> Caller:
@@ -61,7 +65,11 @@ def client_of(http: Request, client_id: str | None = None) -> str:
     return caller_of(http, client_id).client
 
 
-def new_cookie() -> str:
+def new_name() -> str:
+    """A name for a browser that has none."""
+    return f"browser-{uuid.uuid4().hex[:12]}"
+
+
+def cookie_with(name: str) -> str:
     """A `Set-Cookie` header that names a browser for a year."""
-    name = f"{COOKIE}=browser-{uuid.uuid4().hex[:12]}"
-    return f"{name}; Path=/; Max-Age={_A_YEAR}; HttpOnly; SameSite=Lax"
+    return f"{COOKIE}={name}; Path=/; Max-Age={_A_YEAR}; HttpOnly; SameSite=Lax"

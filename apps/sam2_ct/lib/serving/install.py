@@ -26,6 +26,8 @@ from lib.serving.exposure import expose
 from lib.serving.guards import LoopbackOnly, UploadLimit
 from lib.serving.ohif import OhifCookies, ohif_pages
 from lib.serving.origins import OwnPagesOnly, own_names
+from lib.serving.page.events import Streams
+from lib.serving.page.routes import page_routes
 from lib.serving.proxy import dicom_proxy
 from lib.serving.roles import USER
 from lib.serving.routes import own_routes
@@ -70,8 +72,10 @@ def install(
     device: str,
     openness: Openness,
     folders: dict[str, Path],
-) -> None:
+) -> Streams:
     """Done while the application starts, before its first request.
+
+    Returns the streams of events, which whoever stops the server ends first.
 
     Args:
         instance: ours.
@@ -95,19 +99,23 @@ def install(
     def tell() -> dict:
         return {**instance.info(), "login": _ON if desk else _OFF}
 
+    store = instance.datastore()
+    has_dicom = isinstance(store, DICOMWebDatastore)
+    batches = Batches(instance, board, device)
+    streams = Streams(board, batches, results, store)
     routers = [
         infer,
         info,
-        batch_routes(Batches(instance, board, device), models),
+        batch_routes(batches, models),
         datastore_routes(instance),
         sample_routes(instance),
         session_routes(instance),
         own_routes(instance, board, results),
+        page_routes(streams, desk, has_dicom),
         auth_routes(desk),
         ohif_pages(),
     ]
-    store = instance.datastore()
-    if isinstance(store, DICOMWebDatastore):
+    if has_dicom:
         routers.append(dicom_proxy(instance.studies, http_session(dicomweb_client(store))))
     expose(app, routers, openness.groups)
     tell_in_sentences(app, folders)
@@ -134,3 +142,4 @@ def install(
     )
     if openness.loopback_only:
         app.add_middleware(LoopbackOnly)
+    return streams

@@ -20,12 +20,24 @@ class HardestFirst(Strategy):
 
     def __call__(self, request: Mapping[str, object], datastore: Datastore) -> dict | None:
         """The next image, or None if every one has a final label."""
-        waiting = sorted(datastore.get_unlabeled_images())
+        waiting = unfinished(datastore)
         if not waiting:
             return None
-        known = {i: (datastore.get_image_info(i) or {}).get(INFO_KEY, {}) for i in waiting}
-        chosen = min(waiting, key=lambda i: (known[i].get("confidence", 2.0), i))
-        datastore.update_image_info(
-            chosen, {INFO_KEY: {**known[chosen], "offered": int(time.time())}}
-        )
-        return {"id": chosen, "weight": known[chosen].get("confidence")}
+        chosen, confidence = next(iter(waiting.items()))
+        noted = {**note_of(datastore, chosen), "offered": int(time.time())}
+        datastore.update_image_info(chosen, {INFO_KEY: noted})
+        return {"id": chosen, "weight": confidence}
+
+
+def unfinished(datastore: Datastore) -> dict[str, float | None]:
+    """Images without a final label in the order they are offered, with their confidence.
+
+    That is the mean predicted IoU of the newest result on one, None if it has none.
+    """
+    known = {i: note_of(datastore, i).get("confidence") for i in datastore.get_unlabeled_images()}
+    return dict(sorted(known.items(), key=lambda one: (2.0 if one[1] is None else one[1], one[0])))
+
+
+def note_of(datastore: Datastore, image: str) -> dict:
+    """What the server noted about an image: `confidence`, `offered`."""
+    return (datastore.get_image_info(image) or {}).get(INFO_KEY, {})

@@ -64,7 +64,7 @@ class OhifCookies:
                     # the path is that of the cookie which OHIF itself would set
                     headers.append("set-cookie", f"{_COOKIE}={quote(address, safe='')}; Path=/ohif")
                     if not named:
-                        headers.append("set-cookie", clients.new_cookie())
+                        headers.append("set-cookie", clients.cookie_with(clients.new_name()))
             await send(message)
 
         return await self.app(scope, receive, with_cookie)

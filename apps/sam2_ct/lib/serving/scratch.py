@@ -15,7 +15,9 @@ import shutil
 import signal
 import tempfile
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 from filelock import FileLock, Timeout
 
@@ -80,15 +82,25 @@ def open_scratch(root: Path) -> Path:
     return mine
 
 
-def end_cleanly() -> None:
+def end_cleanly(first: Callable[[], None]) -> None:
     """Let SIGTERM end this process as Ctrl+C does: then what `atexit` knows is done.
 
     uvicorn shuts down on both, and raises the signal anew after that. To be called when its own
     handlers are in place, in the main thread.
+
+    Args:
+        first: done before that, on both: uvicorn waits for every answer to end.
     """
-    shut_down = signal.getsignal(signal.SIGTERM)
-    if callable(shut_down):
-        signal.signal(signal.SIGTERM, lambda _number, frame: shut_down(signal.SIGINT, frame))
+    shut_down = signal.getsignal(signal.SIGINT)
+    if not callable(shut_down):
+        return
+
+    def end(_number: int, frame: FrameType | None) -> None:
+        first()
+        shut_down(signal.SIGINT, frame)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
 
 
 def sweep(root: Path) -> None:

@@ -33,6 +33,7 @@ from monailabel.datastore.local import (
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 
+from lib.engine.bell import Bell
 from lib.errors import BadInput
 from lib.files import beside, discard, sweep, sync
 from lib.serving import said
@@ -63,6 +64,9 @@ class Studies(LocalDatastore):
         extensions: not used: `ENDINGS` it is.
         auto_reload: not used: see above.
         read_only: not used: it is found out.
+
+    Attributes:
+        changed: rings when images, labels or what is known of them have changed.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class Studies(LocalDatastore):
         self._datastore_config_path = os.path.join(datastore_path, datastore_config)
         self._extensions = [f"*{ending}" for ending in ENDINGS]
         self._auto_reload = True
+        self.changed: Bell[None] = Bell()
         self._turn = threading.RLock()  # of threads; of other servers on the same folder:
         self._lock = FileLock(os.path.join(datastore_path, ".lock"))
         self._index = Path(self._datastore_config_path)
@@ -336,6 +341,7 @@ class Studies(LocalDatastore):
                 discard(staged[0])
         self._model = model
         self._seen()
+        self.changed.ring(None)
 
     def _stamp_now(self) -> tuple[int, ...]:
         """Times at which the folders and the index changed."""

@@ -124,4 +124,4 @@ def _local(path: str) -> str:
     """A path of this server to go to; anything else becomes the start of its own pages."""
     parts = urlsplit(path.replace("\\", "/"))
     local = path.startswith("/") and not (parts.scheme or parts.netloc or path.startswith("//"))
-    return path if local and path.isprintable() and "\\" not in path else "/sam2_ct/jobs"
+    return path if local and path.isprintable() and "\\" not in path else "/sam2_ct/"

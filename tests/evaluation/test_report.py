@@ -9,104 +9,19 @@ import pytest
 from lib.errors import BadInput
 from lib.evaluation.configurations import TABLES, rows_of
 from lib.evaluation.contact import worst_and_median
-from lib.evaluation.frames import SCORES
 from lib.evaluation.report import write_report
-from lib.evaluation.store import FORMAT, ResultStore
-
-CASES = {f"case_{n}/{kind}": kind for n in range(4) for kind in ("femur", "rib")}
-
-
-#: The configuration that is said to have encoded the slices.
-FIRST = rows_of("1", "builtin")[0].configuration.key
-
-
-def result(sample, kind, key, dice):
-    return {
-        "sample": sample,
-        "case": sample.split("/")[0],
-        "class": kind,
-        "configuration": key,
-        "scores": {name: dice for name in SCORES} | {"dice_salient": None},
-        "empty": False,
-        "slices": 12,
-        "device": "NVIDIA H100" if key.startswith("builtin") else None,
-        "seconds": 0.5,
-        "tracked": 9,
-        "encoded": 24 if key == FIRST else 0,
-        # two slices a call, as on a GPU
-        "components": ({"image encoder": [0.24, 12]} if key == FIRST else {})
-        | {"memory attention": [0.09, 9]},
-        "marked": {"axial": [0, 6, 11]},
-    } | (
-        {"rounds": [{"dice": dice, "nsd_2mm": dice}] * 6, "auc": {"dice": 5 * dice, "nsd_2mm": 4}}
-        if key.endswith(("5xmask", "5xclicks-1"))
-        else {}
-    )
+from tests.evaluation.stored import store_results
 
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
-    """All tables with made-up scores; the model scales but the run's own are not there."""
-    rows = rows_of("all", "builtin")
-    keys = list(dict.fromkeys(r.configuration.key for r in rows))
-    scales = {
-        k: "checkpoint not fetched"
-        for k in keys
-        if k.startswith(("tiny", "small", "large", "base"))
-    }
-    run = {
-        "format": FORMAT,
-        "split_checksum": "c0ffee",
-        "split_file": "split.json",
-        "seed": 3,
-        "per_class": 4,
-        "classes": {"femur": 4, "rib": 4},
-        "short": {},
-        "excluded": ["case_9"],
-        "samples": CASES,
-        "dataset": "made-up",
-        "model": "builtin",
-        "checkpoint_sha256": "ab" * 32,
-        "trained": True,
-        "zero_shot": False,
-        "image_size": 128,
-        "warnings": [],
-        "device": "cpu (1 thread)",
-        "processor": "any",
-        "ray": None,
-        "base": {"window": "bone"},
-        "configurations": [{"key": k} for k in keys if k not in scales],
-        "rows": [r.as_json() for r in rows],
-        "skipped": scales,
-        "temporal_cosine": np.eye(7).tolist(),
-        "versions": {"python": "3"},
-    }
-    store = ResultStore(tmp_path_factory.mktemp("stored"))
-    store.begin(run)
-    rng = np.random.default_rng(0)
-    for key in keys:
-        if key in scales:
-            continue
-        for sample, kind in CASES.items():
-            store.append(result(sample, kind, key, round(float(rng.uniform(0.5, 0.9)), 4)))
-    image = np.zeros((2, 8, 8), dtype=np.uint8)
-    mask = np.zeros((2, 8, 8), dtype=bool)
-    mask[:, 2:5, 2:5] = True
-    baseline = rows[1].configuration.key
-    for sample in CASES:
-        store.put_view(
-            sample,
-            baseline,
-            {"slices": np.array([2, 5]), "image": image, "truth": mask, "predicted": mask,
-             "spacing": np.array([1.0, 2.0])},
-        )  # fmt: skip
-    store.close()
-    return store
+    return store_results(tmp_path_factory.mktemp("stored"))
 
 
 @pytest.fixture(scope="module")
 def report(stored):
-    return write_report(stored.folder, stored.folder / "report")
+    """The Markdown; what is beside it has tests of its own."""
+    return write_report(stored.folder, stored.folder / "report").with_suffix(".md")
 
 
 def test_numbers_are_those_of_the_results(stored, report):
@@ -208,8 +123,8 @@ def test_per_class_beside_the_papers(report):
 
 
 def test_with_and_without_excluded_samples(stored, tmp_path):
-    path = write_report(stored.folder, tmp_path, frozenset({"case_0", "case_1/rib"}))
-    text = path.read_text()
+    write_report(stored.folder, tmp_path, frozenset({"case_0", "case_1/rib"}))
+    text = (tmp_path / "report.md").read_text()
     assert "3 of 8 samples are on the exclusion list" in " ".join(text.split())
     assert pd.read_csv(tmp_path / "table_1.csv")["n"].max() == 8
     assert pd.read_csv(tmp_path / "table_1_without_excluded.csv")["n"].max() == 5
@@ -221,7 +136,8 @@ def test_an_unfinished_run_is_reported_as_such(stored, tmp_path):
     (folder / "run.json").write_text((stored.folder / "run.json").read_text())
     few = stored.lines.read_bytes().splitlines(keepends=True)[:5]
     (folder / "results.jsonl").write_bytes(b"".join(few) + b'{"cut')
-    text = write_report(folder, folder / "report").read_text()
+    write_report(folder, folder / "report")
+    text = (folder / "report" / "report.md").read_text()
     assert "The run is not finished" in text
 
 
@@ -230,7 +146,8 @@ def test_random_weights_are_said_aloud(stored, tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({**run, "trained": False, "model": "untrained"}))
     few = stored.lines.read_bytes().splitlines(keepends=True)[:3]
     (tmp_path / "results.jsonl").write_bytes(b"".join(few))
-    assert "These weights are random" in write_report(tmp_path, tmp_path / "r").read_text()
+    write_report(tmp_path, tmp_path / "r")
+    assert "These weights are random" in (tmp_path / "r" / "report.md").read_text()
 
 
 def test_nothing_to_report_is_refused(tmp_path):

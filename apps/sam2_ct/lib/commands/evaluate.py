@@ -156,7 +156,7 @@ def report_command(
         typer.Option("--exclude", help="Known bad samples, one a line: also report without them."),
     ] = None,
 ) -> None:
-    """Tables (Markdown, CSV) and figures (PNG), measured beside the paper."""
+    """All tables and figures beside the paper's: one HTML file, Markdown, CSV and PNG."""
     load_monai()
     from lib.evaluation import dataset
 
@@ -164,4 +164,5 @@ def report_command(
 
     from lib.evaluation.report import write_report
 
-    print(write_report(results, out or results / "report", excluded))
+    page = write_report(results, out or results / "report", excluded)
+    print(page, page.with_suffix(".md"), sep="\n")

@@ -37,23 +37,32 @@ def worst_and_median(scores: pd.DataFrame, each: int = 3) -> pd.DataFrame:
 
 def draw(
     store: ResultStore, frame: pd.DataFrame, key: str, title: str, path: Path, each: int = 3
-) -> bool:
-    """Draw the sheet of one configuration; False if it kept no pictures."""
+) -> str | None:
+    """Draw the sheet of one configuration.
+
+    Returns:
+        The cases it shows, in words, for who cannot see it; None if no pictures were kept.
+    """
     scores = frame[frame["key"] == key]
     scores = scores[[store.view_path(s, key).exists() for s in scores["sample"]]]
     if not len(scores):
-        return False
+        return None
     mpl.use("Agg")
     chosen = worst_and_median(scores, each)
     views = [dict(np.load(store.view_path(s, key))) for s in chosen["sample"]]
     columns = max(len(v["slices"]) for v in views)
     figure = Figure(figsize=(2.2 * columns, 2.5 * len(views) + 0.5), layout="constrained")
     strips = figure.subfigures(len(views), 1, squeeze=False)[:, 0]
-    for strip, view, (_, result) in zip(strips, views, chosen.iterrows(), strict=True):
+    names = [
+        f"{place}: {sample}, Dice {dice:.3f}"
+        for place, sample, dice in zip(
+            chosen["place"], chosen["sample"], chosen["dice"], strict=True
+        )
+    ]
+    for strip, view, name in zip(strips, views, names, strict=True):
         axes_row = strip.subplots(1, columns, squeeze=False)[0]
         for axes in axes_row:
             axes.set_axis_off()
-        name = f"{result['place']}: {result['sample']}, Dice {result['dice']:.3f}"
         strip.suptitle(name, x=0.01, ha="left", fontsize=9, fontweight="bold")
         pixel = view["spacing"]
         for n, t in enumerate(view["slices"]):
@@ -70,4 +79,4 @@ def draw(
         fontsize=10,
     )
     write_whole(path, lambda p: figure.savefig(p, dpi=110, format="png"))
-    return True
+    return f"{title}; {'; '.join(names)}"

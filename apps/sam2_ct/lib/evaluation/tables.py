@@ -1,4 +1,4 @@
-"""The paper's tables with our figures beside its own."""
+"""The paper's tables with our figures beside its own, as numbers (`layout.py` writes them out)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import pandas as pd
 from lib.evaluation.configurations import paper
 from lib.evaluation.frames import SCORES
 from lib.evaluation.statistics import holm, mean_interval, paired
-
-NOT_MEASURED = "–"
 
 
 def table(frame: pd.DataFrame, rows: Sequence[Mapping], skipped: Mapping[str, str]) -> pd.DataFrame:
@@ -143,150 +141,6 @@ def _reference(row: Mapping, rows: Sequence[Mapping]) -> str | None:
     named = [r for r in rows if r["label"] == row["against"]]
     near = [r for r in named if r["experiment"] == row["experiment"]]
     return next((r["key"] for r in near + named), None)
-
-
-# --- Markdown ---------------------------------------------------------------------------
-
-
-def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first column to the left, the others to the right."""
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *lines))
-
-
-def table_markdown(data: pd.DataFrame, salient: bool = False) -> str:
-    """A table for reading: mean ± std, the paper's in italics where it has figures."""
-    parts = []
-    for experiment, lines in data.groupby("experiment", sort=False):
-        has_auc = lines["auc_dice_mean"].notna().any()
-        has_paper = lines["paper_dice_mean"].notna().any()
-        header = [str(experiment), "n", "Dice", "95 % CI", "IoU", "HD mm", "HD voxels"]
-        header += ["HD95 mm", "NSD 2 mm", "Dice unpainted"]
-        header += ["AUC Dice", "AUC NSD"] if has_auc else []
-        header += ["Dice salient"] if salient else []
-        header += ["*paper Dice*", "*paper IoU*", "*paper HD*"] if has_paper else []
-        body = []
-        for _, r in lines.iterrows():
-            if not r["n"]:
-                text = [r["row"], NOT_MEASURED, *[NOT_MEASURED] * (len(header) - 2)]
-                if has_paper:
-                    text[-3:] = _paper_cells(r)
-                body.append(text)
-                continue
-            text = [
-                r["row"],
-                str(r["n"]),
-                spread(r["dice_mean"], r["dice_std"]),
-                _limits(r["dice_low"], r["dice_high"]),
-                spread(r["iou_mean"], r["iou_std"]),
-                spread(r["hd_mm_mean"], r["hd_mm_std"], 2),
-                spread(r["hd_voxels_mean"], r["hd_voxels_std"], 2),
-                spread(r["hd95_mm_mean"], r["hd95_mm_std"], 2),
-                spread(r["nsd_2mm_mean"], r["nsd_2mm_std"]),
-                number(r["dice_unpainted_mean"]),
-            ]
-            if has_auc:
-                text += [spread(r[f"{a}_mean"], r[f"{a}_std"]) for a in ("auc_dice", "auc_nsd_2mm")]
-            if salient:
-                text.append(spread(r["dice_salient_mean"], r["dice_salient_std"]))
-            if has_paper:
-                text += _paper_cells(r)
-            body.append(text)
-        parts.append(markdown(header, body))
-    return "\n\n".join(parts)
-
-
-def per_class_markdown(data: pd.DataFrame) -> str:
-    """Table VII for reading: Dice / IoU, a column per row, ours above the paper's.
-
-    The last column is the paper's: what IS + SPS adds to the baseline's Dice.
-    """
-    names = list(dict.fromkeys(data["row"]))
-    body = []
-    for kind, lines in data.groupby("class", sort=False):
-        by_row = lines.set_index("row")
-        ours = [
-            f"{number(by_row.loc[n, 'dice_mean'])} / {number(by_row.loc[n, 'iou_mean'])}"
-            for n in names
-        ]
-        body.append([str(kind), str(int(lines["n"].max())), *ours, _gain(by_row["dice_mean"])])
-        if lines["paper_dice"].notna().any():
-            theirs = [
-                f"*{number(by_row.loc[n, 'paper_dice'])} / {number(by_row.loc[n, 'paper_iou'])}*"
-                if not np.isnan(by_row.loc[n, "paper_dice"])
-                else ""
-                for n in names
-            ]
-            body.append(["*paper*", "", *theirs, f"*{_gain(by_row['paper_dice'])}*"])
-    return markdown(["Class (Dice / IoU)", "n", *names, "Δ Dice, IS + SPS"], body)
-
-
-def _gain(dice: pd.Series) -> str:
-    gain = dice["IS + SPS"] - dice["Base"]
-    return NOT_MEASURED if np.isnan(gain) else f"{gain:+.3f}"
-
-
-def rounds_markdown(data: pd.DataFrame) -> str:
-    """Rounds of correction for reading: a line per row, a column per round."""
-    body = [
-        [
-            str(label),
-            str(int(lines["n"].iloc[0])),
-            *(
-                f"{number(r['dice_mean'])} / {number(r['nsd_2mm_mean'])}"
-                for _, r in lines.iterrows()
-            ),
-        ]
-        for label, lines in data.groupby("row", sort=False)
-    ]
-    most = int(data["corrections"].max())
-    header = ["Dice / NSD 2 mm after corrections", "n", *map(str, range(most + 1))]
-    return markdown(header, [line + [""] * (len(header) - len(line)) for line in body])
-
-
-def comparisons_markdown(data: pd.DataFrame, score: str = "dice") -> str:
-    """Paired comparisons for reading."""
-    body = [
-        [
-            f"{r['row']} ({r['experiment']})",
-            r["against"],
-            str(r["n"]),
-            f"{r[f'{score}_difference']:+.3f}",
-            _limits(r["low"], r["high"], "+"),
-            _p(r["p"]),
-            _p(r["p_holm"]),
-        ]
-        for _, r in data.iterrows()
-    ]
-    measure = {"dice": "Dice", "auc_dice": "AUC Dice"}[score]
-    header = ["Row", "against", "n", f"Δ {measure}", "95 % CI", "Wilcoxon p", "p (Holm)"]
-    return markdown(header, body)
-
-
-def number(value: float, digits: int = 3) -> str:
-    """A figure, or a dash where there is none."""
-    return NOT_MEASURED if value is None or np.isnan(value) else f"{value:.{digits}f}"
-
-
-def spread(mean: float, std: float, digits: int = 3) -> str:
-    """Mean ± standard deviation, as text."""
-    if np.isnan(mean) or np.isnan(std):
-        return number(mean, digits)
-    return f"{mean:.{digits}f} ± {std:.{digits}f}"
-
-
-def _limits(low: float, high: float, sign: str = "") -> str:
-    return NOT_MEASURED if np.isnan(low) else f"{low:{sign}.3f} to {high:{sign}.3f}"
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else number(value)
-
-
-def _paper_cells(r: pd.Series) -> list[str]:
-    digits = {"dice": 3, "iou": 3, "hd": 2}
-    cells = (spread(r[f"paper_{k}_mean"], r[f"paper_{k}_std"], d) for k, d in digits.items())
-    return ["" if c == NOT_MEASURED else f"*{c}*" for c in cells]
 
 
 def _in_order(known: Sequence[str]):

@@ -46,17 +46,10 @@ def next_slices(records: Iterable[SliceRecord], count: int = 3) -> tuple[NextSli
     Returns:
         Object after object, best first.
     """
-    stacks: dict[tuple[int, Axis], dict[int, SliceRecord]] = {}
-    for record in records:
-        stack = stacks.setdefault((record.object_id, record.axis), {})
-        known = stack.get(record.index)
-        # two passes may have seen a slice: the less sure one speaks, a prompt before either
-        if known is None or _order(record) < _order(known):
-            stack[record.index] = record
     suggestions: dict[int, list[NextSlice]] = {}
-    for (object_id, axis), stack in stacks.items():
+    for (object_id, axis), stack in stacks_of(records).items():
         prompted = [i for i, r in stack.items() if r.source is Source.PROMPT]
-        unsure = {i: _uncertainty(r) for i, r in stack.items() if _is_tracked(r)}
+        unsure = {i: uncertainty_of(r) for i, r in stack.items() if is_tracked(r)}
         total = sum(unsure.values()) or 1.0
         for index in unsure:
             reach = min((abs(index - p) for p in prompted), default=len(stack))
@@ -67,22 +60,40 @@ def next_slices(records: Iterable[SliceRecord], count: int = 3) -> tuple[NextSli
     return tuple(s for found in suggestions.values() for s in _apart(found, count))
 
 
+def stacks_of(
+    records: Iterable[SliceRecord],
+) -> dict[tuple[int, Axis], dict[int, SliceRecord]]:
+    """One record a slice, by object and axis.
+
+    Two passes may have seen a slice: the less sure one speaks, a prompt before either.
+    """
+    stacks: dict[tuple[int, Axis], dict[int, SliceRecord]] = {}
+    for record in records:
+        stack = stacks.setdefault((record.object_id, record.axis), {})
+        known = stack.get(record.index)
+        if known is None or _order(record) < _order(known):
+            stack[record.index] = record
+    return stacks
+
+
 def confidence(records: Iterable[SliceRecord]) -> float | None:
     """Mean predicted IoU of the slices that were tracked and hold the object; None without any."""
-    sure = [r.predicted_iou for r in records if _is_tracked(r)]
+    sure = [r.predicted_iou for r in records if is_tracked(r)]
     return round(sum(sure) / len(sure), 4) if sure else None
 
 
-def _is_tracked(record: SliceRecord) -> bool:
+def is_tracked(record: SliceRecord) -> bool:
+    """Whether the slice was tracked and holds the object."""
     return record.source in (Source.FORWARD, Source.BACKWARD) and record.object_score > 0
 
 
-def _uncertainty(record: SliceRecord) -> float:
+def uncertainty_of(record: SliceRecord) -> float:
+    """From the disagreement of passes, else from the network's own estimate; 0 is sure."""
     return 1 - record.predicted_iou if record.uncertainty is None else record.uncertainty
 
 
 def _order(record: SliceRecord) -> tuple[bool, float]:
-    return record.source is not Source.PROMPT, -_uncertainty(record)
+    return record.source is not Source.PROMPT, -uncertainty_of(record)
 
 
 def _apart(found: list[NextSlice], count: int) -> list[NextSlice]:

@@ -23,11 +23,14 @@ from numpy.typing import NDArray
 
 from lib.engine.bell import Bell
 from lib.engine.migrations import FORMAT, SCHEMA, migrated
+from lib.engine.reading import read_report
 from lib.engine.recipe import Recipe
-from lib.engine.report import Outcome, fingerprint, to_json
+from lib.engine.report import Outcome, Report, fingerprint, to_json
 from lib.errors import BadInput
 from lib.files import write_json
 from lib.models.precision import Precision
+from lib.prompts.record import from_record
+from lib.prompts.types import PromptSet
 from lib.transforms.load import load_labelmap
 from lib.transforms.save import save_labelmap
 
@@ -82,6 +85,24 @@ class Log:
     def report(self) -> Mapping[str, Any]:
         """JSON of the report."""
         return self.content["report"]
+
+    @cached_property
+    def told(self) -> Report:
+        """The report, typed; its settings are the recipe's, which are in today's words.
+
+        Raises:
+            BadInput: it is damaged.
+        """
+        return read_report({**self.report, "settings": self.content["recipe"]["settings"]})
+
+    @cached_property
+    def prompts(self) -> PromptSet:
+        """What was marked, on the volume's grid: a part of the recipe, and fast to read.
+
+        Raises:
+            BadInput: it is damaged.
+        """
+        return from_record(self.content["recipe"]["prompts"])
 
     @property
     def volume(self) -> Path:

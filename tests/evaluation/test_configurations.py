@@ -1,19 +1,26 @@
 """Rows of the tables: each what the paper says, equal work filed once."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
+from lib.configs.options import Settings, Where, options_of
 from lib.errors import BadInput
 from lib.evaluation.configurations import (
+    ANNOTATOR,
+    BASE,
     TABLES,
     Configuration,
     Method,
+    Scope,
     paper,
     rows_from_file,
     rows_of,
 )
+from lib.geometry import Axis
 from lib.propagation.policy import MemoryPolicy
+from lib.transforms.window import PRESETS
 
 
 def by_label(table, experiment):
@@ -64,6 +71,67 @@ def test_comparators_stand_in_every_table():
         assert len(methods) > 1, table
 
 
+def test_the_annotators_table_is_served_and_has_interpolation_beside_every_mask():
+    rows = {r.label: r for r in rows_of(ANNOTATOR, "small")}
+    assert {r.configuration.scope for r in rows.values()} == {Scope.VOLUME}
+    served = {r.configuration.settings for r in rows.values()}
+    assert served == {replace(Settings(), axis=Axis.AXIAL)}
+    for label, row in rows.items():
+        if row.configuration.method is Method.INTERPOLATION:
+            continue
+        filled = rows.get(row.against)
+        if row.configuration.annotation in ("mask", "freehand"):
+            assert filled.label == f"{label}: interpolation"
+            assert filled.configuration == replace(row.configuration, method=Method.INTERPOLATION)
+        else:
+            assert filled is None
+    masks = {r.configuration.prompts for r in rows.values()}
+    assert masks == {"middle", *(f"{k}-{n}" for k in ("uniform", "inner") for n in (2, 3, 5, 7, 9))}
+
+
+def test_all_are_the_papers_tables_only():
+    assert {r.table for r in rows_of("all", "small")} == set(TABLES)
+    assert ANNOTATOR not in TABLES
+
+
+def test_the_window_of_the_run_is_that_of_served_rows_too():
+    mr = replace(BASE, window=PRESETS["mr"])
+    assert {r.configuration.settings.window for r in rows_of(ANNOTATOR, "small", mr)} == {
+        PRESETS["mr"]
+    }
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"scope": "volume"},
+        {"scope": "volume", "policy": "baseline"},
+        {"scope": "volume", "extent": "open"},
+        {"scope": "volume", "prior": "off"},
+        {"scope": "volume", "annotation": "freehand"},
+        {"scope": "volume", "annotation": "box"},
+        {"extent": "auto"},
+        {"prior": "auto"},
+        {"method": "interpolation", "scope": "volume"},
+        {"method": "interpolation", "axis": "coronal"},
+        {"method": "interpolation", "annotation": "freehand"},
+    ],
+)
+def test_other_work_has_another_key(options):
+    given = Configuration.parse(options)
+    for other in ({}, {"scope": "volume"}, {"method": "interpolation"}):
+        if other != options:
+            assert given.key != Configuration.parse(other).key
+
+
+def test_what_is_served_may_be_said_in_full():
+    short = Configuration.parse({"scope": "volume"})
+    default = {o.name: o.default_text for o in options_of(Settings, where=Where.YAML)}
+    full = Configuration.parse({"scope": "volume", **default})
+    assert full == short
+    assert full.key == short.key
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -73,6 +141,9 @@ def test_comparators_stand_in_every_table():
         ({"method": "magic"}, "methods are sam2"),
         ({"annotation": "clicks-0"}, "unknown annotation"),
         ({"method": "interpolation", "annotation": "clicks-1"}, "needs painted slices"),
+        ({"method": "interpolation", "annotation": "box"}, "needs painted slices"),
+        ({"rounds": "2", "correction": "box"}, "use mask or clicks-1"),
+        ({"scope": "universe"}, "unknown scope"),
         ({"rounds": "2", "propagation": "three-axis"}, "not with three-axis"),
     ],
 )

@@ -1,15 +1,25 @@
-"""A sample under several configurations: the crop, encoding once, clicks, rounds of correction."""
+"""A sample under several configurations: crop or volume, encoding once, clicks, corrections."""
+
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
+from lib.configs.options import Settings
+from lib.engine.pipeline import Pipeline
+from lib.engine.recipe import Recipe
+from lib.evaluation import evaluator as evaluators
 from lib.evaluation import split as splits
-from lib.evaluation.configurations import Configuration
+from lib.evaluation.configurations import Configuration, Method, Scope
 from lib.evaluation.dataset import classes
-from lib.evaluation.evaluator import Evaluator, Recipe
+from lib.evaluation.evaluator import Evaluator
+from lib.evaluation.metrics import overlap, reach
 from lib.evaluation.protocol import SceneMaker
 from lib.geometry import Axis
+from lib.prompts.simulated import click_prompt
+from lib.prompts.types import PromptSet
+from tests.evaluation.conftest import SHAPE
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +30,7 @@ def sample(dataset):
 
 @pytest.fixture(scope="module")
 def evaluator(dataset, checkpoint):
-    return Evaluator(Recipe(dataset, "builtin", checkpoint, "cpu", frozenset()), "mine")
+    return Evaluator(evaluators.Recipe(dataset, "builtin", checkpoint, "cpu", frozenset()), "mine")
 
 
 def parse(**options):
@@ -102,3 +112,59 @@ def test_interpolation_may_be_corrected_too_until_nothing_is_wrong(evaluator, sa
     (record,) = results(evaluator, sample, parse(**options)).values()
     assert len(record["rounds"]) == 10
     assert record["rounds"][-1]["dice"] == 1.0
+
+
+def test_in_the_whole_volume_nothing_is_cut_to_the_truth(dataset, sample):
+    whole = SceneMaker(dataset)(sample, parse(scope="volume", prompts="inner-3"))
+    assert whole.grid.shape == whole.image.shape == whole.raw.shape == SHAPE
+    assert int(whole.truth.sum()) == sample.voxels
+    # the object is on slices 1 to 9
+    assert [p.index for p in whole.prompts.prompts] == [3, 5, 7]
+
+
+@pytest.mark.parametrize("annotation", ["mask", "box", "clicks-1", "freehand"])
+def test_the_whole_volume_gives_what_is_served(evaluator, dataset, annotation):
+    flipped = splits.draw(dataset, classes("rib_right_7"), 1, 0).samples[0]
+    configuration = parse(scope="volume", prompts="inner-2", annotation=annotation)
+    (record,) = results(evaluator, flipped, configuration).values()
+    scene = SceneMaker(dataset)(flipped, configuration)
+    marked = scene.prompts.prompts
+    if annotation == "clicks-1":
+        marked = [click_prompt(m, 1) for m in marked]
+
+    served = Pipeline(evaluator.pipeline("mine").model)
+    case = served.open(dataset / "case_b" / "ct.nii.gz", Settings())
+    prompts = PromptSet(scene.grid, tuple(marked)).on(case.source_grid)
+    outcome = served.carry_out(case, Recipe(prompts, Settings()))
+    found = case.source_grid.map_to(scene.grid).array(outcome.labels == 1, scene.grid.shape)
+    assert found.any()
+    assert record["scores"]["dice"] == pytest.approx(overlap(found, scene.truth)[0], abs=1e-3)
+    dim = scene.grid.dim_of(Axis.AXIAL)
+    assert record["reach"] == asdict(reach(found, scene.truth, scene.grid.spacing, dim))
+
+
+def test_interpolation_is_of_the_same_drawings(evaluator, dataset, sample):
+    ours = parse(scope="volume", prompts="first-last", annotation="freehand")
+    filled = replace(ours, method=Method.INTERPOLATION)
+    scenes = SceneMaker(dataset)
+    drawn, again = (scenes(sample, c).prompts.prompts for c in (ours, filled))
+    for one, other in zip(drawn, again, strict=True):
+        assert one.index == other.index
+        np.testing.assert_array_equal(one.mask, other.mask)
+    found = results(evaluator, sample, ours, filled)
+    # the object is on slices 1 to 9, so slices 2 and 8 were painted
+    assert [r["marked"] for r in found.values()] == [{"axial": [2, 8]}] * 2
+    assert found[filled.key]["reach"]["slices_missed"] == 2
+    (one,) = results(evaluator, sample, replace(filled, prompts="middle")).values()
+    scene = scenes(sample, replace(filled, prompts="middle"))
+    (mask,) = scene.prompts.prompts
+    alone = np.zeros_like(scene.truth)
+    alone[..., mask.index] = mask.mask
+    assert one["scores"]["dice"] == pytest.approx(overlap(alone, scene.truth)[0], abs=1e-6)
+
+
+def test_reach_is_told_of_whole_volumes_only(evaluator, sample):
+    found = results(
+        evaluator, sample, *(parse(method="interpolation", scope=s.value) for s in Scope)
+    )
+    assert sorted("reach" in r for r in found.values()) == [False, True]

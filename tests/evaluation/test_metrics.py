@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from lib.evaluation.metrics import (
+    Reach,
     as_record,
     edge_hausdorff,
     hausdorff,
     overlap,
+    reach,
     score,
     surface_dice,
 )
@@ -99,3 +101,28 @@ def test_unpainted_and_salient_slices():
     assert found.dice_salient == 1.0
     everything_painted = score(prediction, truth, SPACING, painted=[0, 1, 2, 3])
     assert as_record(everything_painted)["dice_unpainted"] is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        pytest.param((2, 2, 2), (6, 6, 6), Reach(4, 0, 0.0, 0), id="ends where it ends"),
+        # 3 slices of 16 voxels of 10 mm³ below, 1 above
+        pytest.param((2, 2, -1), (6, 6, 7), Reach(4, 4, 0.64, 0), id="runs on"),
+        pytest.param((2, 2, 3), (6, 6, 5), Reach(4, 0, 0.0, 2), id="stops short"),
+        pytest.param((2, 2, 7), (6, 6, 9), Reach(4, 2, 0.32, 4), id="elsewhere"),
+    ],
+)
+@pytest.mark.parametrize("dim", [0, 1, 2])
+def test_reach_beyond_the_ends(low, high, expected, dim):
+    # the object of `block`, three slices further up, so that there is room below
+    up = np.array([0, 0, 3])
+    truth, found = block(low=(2, 2, 5), high=(6, 6, 9)), block(low=low + up, high=high + up)
+    moved = [np.moveaxis(m, 2, dim) for m in (found, truth)]
+    assert reach(*moved, SPACING, dim) == expected
+
+
+def test_a_hole_along_the_axis_is_missed_slices_and_not_beyond():
+    two = block(high=(6, 6, 4)) | block(low=(2, 2, 8), high=(6, 6, 10))
+    assert reach(block(high=(6, 6, 10)), two, SPACING, 2) == Reach(4, 0, 0.0, 0)
+    assert reach(np.zeros_like(two), two, SPACING, 2) == Reach(4, 0, 0.0, 4)

@@ -67,7 +67,10 @@ def run_command(
     out: Annotated[Path, typer.Option("-o", "--output", help="Folder of results; it resumes.")],
     table: Annotated[
         list[str] | None,
-        typer.Option("--table", help="1, 5, 6, 7, interactive, challenge or all; repeatable."),
+        typer.Option(
+            "--table",
+            help="1, 5, 6, 7, interactive, challenge, all of these, or annotator; repeatable.",
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="YAML with configurations of your own.")
@@ -89,7 +92,8 @@ def run_command(
     """Measure every row of the tables on every sample; resumes where it was stopped."""
     if not table and config is None:
         raise BadInput(
-            "nothing to measure: give --table 1|5|6|7|interactive|challenge|all or --config"
+            "nothing to measure: give --table 1|5|6|7|interactive|challenge|all|annotator "
+            "or --config"
         )
     load_monai()
     from lib.evaluation import split as splits

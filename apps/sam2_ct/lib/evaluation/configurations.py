@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from lib.choice import Choice
 from lib.configs.options import Settings, Where, options_of
 from lib.errors import BadInput
 from lib.geometry import Axis
@@ -20,8 +21,11 @@ from lib.propagation.input_size import InputSize
 from lib.propagation.policy import describe, parse_policy
 from lib.propagation.settings import Prior, Propagation
 
-#: The tables of `paper.yaml`; `all` is all of them.
+#: The papers' tables; `all` is all of them.
 TABLES = ("1", "5", "6", "7", "interactive", "challenge")
+
+#: What somebody at a viewer gets, with the settings that are served; `all` leaves it out.
+ANNOTATOR = "annotator"
 
 PAPER = Path(__file__).with_name("paper.yaml")
 
@@ -34,6 +38,18 @@ class Method(str, Enum):
     THRESHOLD = "interpolation+threshold"
     RANDOM_WALKER = "random-walker"
 
+
+class Scope(Choice):
+    """What the network may look at."""
+
+    OBJECT = "object"
+    """The box of the truth with a margin in the plane, exact along the axis, as in the paper."""
+    VOLUME = "volume"
+    """All of it, cropped by the prompts as a served request is: the object's ends are unknown."""
+
+
+#: Annotations that are painted slices: cut from the truth, or as people draw them.
+PAINTED = ("mask", "freehand")
 
 # The paper's base (III-A). It cuts the volume to the object, so there is no end to look for, and
 # stock SAM 2 never stops and knows no prior: both are off here, unlike in a served request.
@@ -54,7 +70,9 @@ class Configuration:
         method: SAM 2 or a comparator.
         prompts: which slices are marked (`lib.prompts.simulated.positions`); with three-axis
             propagation on every axis.
-        annotation: `mask`, or `clicks-N` on each of them.
+        annotation: `mask` or `freehand` (`lib.evaluation.freehand`), `box`, or `clicks-N` on each
+            of them.
+        scope: what is looked at.
         model: checkpoint by name; None is the run's.
         settings: what a served request may choose too.
         rounds: how often a simulated annotator corrects the worst slice afterwards.
@@ -64,6 +82,7 @@ class Configuration:
     method: Method = Method.SAM2
     prompts: str = "first-middle-last"
     annotation: str = "mask"
+    scope: Scope = Scope.OBJECT
     model: str | None = None
     settings: Settings = BASE
     rounds: int = 0
@@ -72,14 +91,15 @@ class Configuration:
     def __post_init__(self) -> None:
         positions(np.ones(2, dtype=bool), self.prompts)  # refuses an unknown strategy
         clicks(self.annotation)
-        if clicks(self.correction) > 1:
+        if self.correction not in ("mask", "clicks-1"):
             raise BadInput(f"correction {self.correction!r}: use mask or clicks-1")
         if self.rounds < 0:
             raise BadInput(f"rounds must be 0 or more, got {self.rounds}")
-        by_masks = self.annotation == "mask" and (self.rounds == 0 or self.correction == "mask")
+        by_masks = self.annotation in PAINTED and (self.rounds == 0 or self.correction == "mask")
         if self.method is not Method.SAM2 and not by_masks:
             raise BadInput(
-                f"{self.method.value} needs painted slices: annotation and correction mask"
+                f"{self.method.value} needs painted slices: annotation {' or '.join(PAINTED)}, "
+                "correction mask"
             )
         if self.rounds and self.settings.propagation is Propagation.THREE_AXIS:
             raise BadInput("rounds of correction are on axial slices: not with three-axis")
@@ -88,10 +108,13 @@ class Configuration:
     def parse(cls, options: Mapping[str, object], base: Settings = BASE) -> Configuration:
         """From options by name: those of a request, and of `Configuration` itself.
 
+        What is left out is the base's; with the scope `volume` it is what is served, but for the
+        base's window.
+
         Raises:
             BadInput: an unknown option or value.
         """
-        known = {"method", "prompts", "annotation", "model", "rounds", "correction"}
+        known = {"method", "prompts", "annotation", "scope", "model", "rounds", "correction"}
         served = {o.name for o in options_of(Settings, where=Where.YAML)}
         unknown = sorted(set(options) - known - served)
         if unknown:
@@ -99,6 +122,9 @@ class Configuration:
                 f"unknown option {', '.join(map(repr, unknown))} of a configuration: use "
                 f"{', '.join(sorted(known | served))}"
             )
+        scope = Scope.parse(str(options.get("scope", Scope.OBJECT.value)))
+        if scope is Scope.VOLUME:
+            base = replace(Settings(), window=base.window)
         settings = Settings.parse({k: v for k, v in options.items() if k in served}, base)
         # a simulated annotator paints axial slices unless an axis is named
         settings = replace(settings, axis=settings.axis or Axis.AXIAL)
@@ -112,6 +138,7 @@ class Configuration:
             method=method,
             prompts=str(options.get("prompts", "first-middle-last")),
             annotation=str(options.get("annotation", "mask")),
+            scope=scope,
             model=None if options.get("model") is None else str(options["model"]),
             settings=settings,
             rounds=rounds,
@@ -135,13 +162,14 @@ class Configuration:
                 s.propagation.value + (f"-{s.merge}" if s.merge != "mean" else ""),
                 describe(s.policy),
                 *(["carry"] if s.carry else []),
-                *([f"axis-{s.axis.value}"] if s.axis != BASE.axis else []),
                 *([f"extent-{s.extent.describe()}"] if s.extent != BASE.extent else []),
                 *([f"prior-{s.prior.value}"] if s.prior != BASE.prior else []),
                 *([f"input-{s.input.value}"] if s.input is not BASE.input else []),
             ]
         else:
             parts = [self.method.value, *parts]
+        parts += [f"axis-{s.axis.value}"] if s.axis != BASE.axis else []
+        parts += [self.scope.value] if self.scope is not Scope.OBJECT else []
         if self.rounds:
             parts.append(f"{self.rounds}x{self.correction}")
         return "_".join(parts)
@@ -176,16 +204,16 @@ class Row:
 
 
 def clicks(annotation: str) -> int:
-    """Number of clicks of `clicks-N`, 0 for `mask`.
+    """Number of clicks of `clicks-N`, 0 for a mask or a box.
 
     Raises:
         BadInput: neither.
     """
-    if annotation == "mask":
+    if annotation in (*PAINTED, "box"):
         return 0
     count = annotation.removeprefix("clicks-")
     if count == annotation or not count.isdecimal() or int(count) < 1:
-        raise BadInput(f"unknown annotation {annotation!r}: use mask or clicks-N")
+        raise BadInput(f"unknown annotation {annotation!r}: use mask, freehand, box or clicks-N")
     return int(count)
 
 
@@ -199,15 +227,17 @@ def rows_of(table: str, model: str, base: Settings = BASE) -> list[Row]:
     """The rows of a table, or of `all`.
 
     Args:
-        table: one of `TABLES` or `all`.
+        table: one of `TABLES`, `all` of these, or `annotator`.
         model: the run's checkpoint.
         base: what rows leave out, say another window for MR.
 
     Raises:
         BadInput: no such table.
     """
-    if table != "all" and table not in TABLES:
-        raise BadInput(f"unknown table {table!r}: use {', '.join(TABLES)} or all")
+    if table not in (*TABLES, ANNOTATOR, "all"):
+        raise BadInput(f"unknown table {table!r}: use {', '.join((*TABLES, ANNOTATOR))} or all")
+    if table == ANNOTATOR:
+        return [r for row in _rows(table, model, base) for r in _beside_interpolation(row)]
     wanted = TABLES if table == "all" else (table,)
     return [row for name in wanted for row in _rows(name, model, base)]
 
@@ -243,3 +273,15 @@ def _rows(table: str, model: str, base: Settings) -> Iterator[Row]:
             published = {k: row[k] for k in ("dice", "iou", "hd") if k in row}
             against = row.get("against", experiment.get("against"))
             yield Row(table, experiment["name"], row["label"], configuration, published, against)
+
+
+def _beside_interpolation(row: Row) -> list[Row]:
+    """The row, and shape interpolation from its very prompts; none is made of boxes or clicks."""
+    if row.configuration.annotation not in PAINTED:
+        return [row]
+    filled = replace(
+        row,
+        label=f"{row.label}: interpolation",
+        configuration=replace(row.configuration, method=Method.INTERPOLATION),
+    )
+    return [replace(row, against=filled.label), filled]

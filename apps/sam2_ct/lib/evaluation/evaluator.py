@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,8 @@ from lib.engine.pipeline import Case, Pipeline
 from lib.engine.recipe import Recipe as Asked
 from lib.errors import BadInput
 from lib.evaluation.baselines import interpolate_and_threshold, interpolate_slices, walk_randomly
-from lib.evaluation.configurations import Configuration, Method, clicks
-from lib.evaluation.metrics import as_record, overlap, score, surface_dice
+from lib.evaluation.configurations import Configuration, Method, Scope, clicks
+from lib.evaluation.metrics import as_record, overlap, reach, score, surface_dice
 from lib.evaluation.protocol import Scene, SceneMaker
 from lib.evaluation.split import Sample
 from lib.evaluation.timing import ComponentClock
@@ -95,6 +95,7 @@ class Evaluator:
             configurations,
             key=lambda c: (
                 c.method.value,
+                c.scope.value,
                 c.model or "",
                 c.settings.window.describe(),
                 c.settings.propagation.value,
@@ -149,6 +150,9 @@ class Evaluator:
             "encoded": trial.encoded,
             "decided": trial.decided,
         }
+        if configuration.scope is Scope.VOLUME:
+            along = scene.grid.dim_of(configuration.settings.axis)
+            record["reach"] = asdict(reach(predicted, scene.truth, spacing, along))
         if rounds:
             record["rounds"] = rounds
             steps = np.arange(len(rounds))
@@ -213,7 +217,7 @@ class _Trial:
         self._corrected: set[int] = set()
 
     def first_prompts(self) -> PromptSet:
-        """The painted slices, or clicks on them."""
+        """What was painted or boxed, or clicks there."""
         painted = self.scene.prompts
         count = clicks(self.configuration.annotation)
         if count:
@@ -234,13 +238,14 @@ class _Trial:
         (axis,) = {p.axis for p in prompts.prompts}
         dim = prompts.grid.dim_of(axis)
         marked = [p.index for p in prompts.prompts]
-        spacing = prompts.grid.spacing
-        truth, raw = self.scene.truth, self.scene.raw
+        painted = np.zeros(prompts.grid.shape, dtype=bool)
+        np.moveaxis(painted, dim, 0)[marked] = [p.mask for p in prompts.prompts]
+        spacing, raw = prompts.grid.spacing, self.scene.raw
         if method is Method.INTERPOLATION:
-            return interpolate_slices(truth, dim, marked, spacing=spacing)
+            return interpolate_slices(painted, dim, marked, spacing=spacing)
         if method is Method.THRESHOLD:
-            return interpolate_and_threshold(raw, truth, dim, marked, spacing=spacing)
-        return walk_randomly(raw, truth, dim, marked, spacing=spacing)
+            return interpolate_and_threshold(raw, painted, dim, marked, spacing=spacing)
+        return walk_randomly(raw, painted, dim, marked, spacing=spacing)
 
     def judge(self, predicted: np.ndarray) -> dict[str, float]:
         """What the challenge reports after every round."""
@@ -289,15 +294,17 @@ class _Trial:
         return np.take(predicted, 0, axis=dim)
 
     def _propagate(self, image: np.ndarray, prompts: PromptSet) -> np.ndarray:
-        """(X, Y, Z) bool by the served engine, on all of a volume that is cropped already."""
+        """(X, Y, Z) bool by the served engine; a scene that is cropped already is seen whole."""
         grid, settings = prompts.grid, self.configuration.settings
         pipeline = self.evaluator.pipeline(self.configuration.model or self.evaluator.run_model)
         volume = MetaTensor(torch.from_numpy(image)[None], torch.from_numpy(grid.affine))
-        shown = replace(settings.window, clahe=False)  # the scene is equalised already
+        shown, crop = settings.window, None
+        if self.configuration.scope is Scope.OBJECT:
+            shown = replace(shown, clahe=False)  # the scene is equalised already
+            crop = np.zeros(3, dtype=int), np.array(grid.shape)
         case = Case(self.scene.path, volume, grid, shown, ())
-        whole = np.zeros(3, dtype=int), np.array(grid.shape)
         with self.clock.watching(pipeline.model.predictor):
-            outcome = pipeline.carry_out(case, Asked(prompts, settings, crop=whole))
+            outcome = pipeline.carry_out(case, Asked(prompts, settings, crop=crop))
         report = outcome.report
         self.device = device_name(pipeline.model.device)
         self.tracked += sum(r.source is not Source.PROMPT for r in report.slices)

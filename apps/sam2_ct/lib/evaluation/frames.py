@@ -20,6 +20,9 @@ SCORES = (
     "dice_salient",
 )
 
+#: Of results in a whole volume (`metrics.Reach`).
+REACH = ("object_slices", "slices_beyond", "ml_beyond", "slices_missed")
+
 
 def as_frame(records: Iterable[Record]) -> pd.DataFrame:
     """A row per sample and configuration; scores and component seconds as columns."""
@@ -31,6 +34,7 @@ def as_frame(records: Iterable[Record]) -> pd.DataFrame:
             "class": r["class"],
             "key": r["configuration"],
             **{name: r["scores"][name] for name in SCORES},
+            **{name: r["reach"][name] if "reach" in r else None for name in REACH},
             "empty": r["empty"],
             "device": r["device"],
             "slices": r["slices"],
@@ -45,7 +49,7 @@ def as_frame(records: Iterable[Record]) -> pd.DataFrame:
         }
     frame = pd.DataFrame(list(rows.values()))
     if len(frame):
-        numbers = [*SCORES, "tracking_ms", "auc_dice", "auc_nsd_2mm"]
+        numbers = [*SCORES, *REACH, "tracking_ms", "auc_dice", "auc_nsd_2mm"]
         frame[numbers] = frame[numbers].astype(float)
     return frame
 

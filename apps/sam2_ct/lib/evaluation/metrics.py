@@ -52,6 +52,44 @@ class Scores:
     dice_salient: float
 
 
+@dataclass(frozen=True)
+class Reach:
+    """Whether a result ends where the object does, along the axis slices are stacked in.
+
+    Attributes:
+        object_slices: slices the object is on.
+        slices_beyond: slices beyond its first and last one that the result is on.
+        ml_beyond: volume of the result there.
+        slices_missed: slices of the object that the result is not on.
+    """
+
+    object_slices: int
+    slices_beyond: int
+    ml_beyond: float
+    slices_missed: int
+
+
+def reach(prediction: np.ndarray, truth: np.ndarray, spacing: Sequence[float], dim: int) -> Reach:
+    """How far a result reaches beyond an object, or not far enough.
+
+    Args:
+        prediction: (X, Y, Z) bool.
+        truth: (X, Y, Z) bool, not empty.
+        spacing: (3,) mm.
+        dim: the dimension slices are stacked in.
+    """
+    found, there = (np.moveaxis(m, dim, 0).sum((1, 2)) for m in (prediction, truth))
+    present = np.flatnonzero(there)
+    beyond = found.copy()
+    beyond[present[0] : present[-1] + 1] = 0
+    return Reach(
+        object_slices=len(present),
+        slices_beyond=int(np.count_nonzero(beyond)),
+        ml_beyond=round(float(beyond.sum() * np.prod(spacing)) / 1000, 6),
+        slices_missed=int(np.count_nonzero((there > 0) & (found == 0))),
+    )
+
+
 def overlap(prediction: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     """Dice and IoU of two bool arrays of one shape; 1 if both are empty."""
     both = int(np.count_nonzero(prediction & truth))

@@ -1,26 +1,28 @@
-"""From a sample to what a method sees: the crop around the object, and the marked slices.
+"""From a sample to what a method sees: the volume or a crop around the object, and the prompts.
 
-Paper II-C: the in-plane box of the ground truth plus the margin of a served request, as
-the paper's "rough localisation"; along the axis from the first to the last slice of the object.
-The crop is the same for every configuration, so that a slice is encoded once for all.
+`Scope.OBJECT` is paper II-C: the in-plane box of the ground truth plus the margin of a served
+request, as the paper's "rough localisation"; along the axis from the first to the last slice of the
+object. That crop is the same for every configuration, so that a slice is encoded once for all.
+`Scope.VOLUME` cuts nothing: the engine does, by the prompts.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from monai.data import MetaTensor
 
 from lib.errors import BadInput
-from lib.evaluation.configurations import Configuration
+from lib.evaluation.configurations import Configuration, Scope
 from lib.evaluation.dataset import mask_of, volume_of
+from lib.evaluation.freehand import draw_freehand, seed_of
 from lib.evaluation.split import Sample
 from lib.geometry import Axis, Grid
-from lib.prompts.simulated import mask_prompts
-from lib.prompts.types import PromptSet
+from lib.prompts.simulated import box_prompts, mask_prompts
+from lib.prompts.types import Mask, PromptSet, in_plane_dims
 from lib.propagation.settings import Propagation
 from lib.transforms.chain import pre_transforms
 from lib.transforms.crop import CropToPromptsd
@@ -33,10 +35,10 @@ class Scene:
     """A sample as a configuration sees it.
 
     Attributes:
-        image: (X, Y, Z) float32 in [0, 1], windowed and cropped, RAS.
-        raw: (X, Y, Z) float32, the same crop in the file's unit (HU).
+        image: (X, Y, Z) float32 in [0, 1], windowed, RAS; equalised only if it is a crop.
+        raw: (X, Y, Z) float32, the same in the file's unit (HU).
         truth: (X, Y, Z) bool.
-        prompts: painted slices of the truth, on the crop.
+        prompts: what was painted or boxed, on the same grid; clicks are made of its masks.
         path: of the whole volume.
     """
 
@@ -48,7 +50,7 @@ class Scene:
 
     @property
     def grid(self) -> Grid:
-        """The crop's grid."""
+        """The volume's or the crop's grid."""
         return self.prompts.grid
 
 
@@ -75,15 +77,17 @@ class SceneMaker:
         self._open(sample.case)
         whole = grid_of(self._raw)
         truth = self._truth_of(sample, whole)
-        prompts = prompts_for(configuration, truth, whole)
+        prompts = prompts_for(configuration, truth, whole, seed_of(sample.id))
+        window, path = configuration.settings.window, volume_of(self.root, sample.case)
+        if configuration.scope is Scope.VOLUME:
+            seen = self._window(replace(window, clahe=False), Axis.AXIAL)
+            return Scene(seen[0].numpy(), self._raw[0].numpy(), truth, prompts, path)
         marked = np.argwhere(truth)
         # the crop of a served request with the object as its region of interest, axial slices
         crop = CropToPromptsd(("image", "raw"), axes=(Axis.AXIAL,))
         data = crop(
             {
-                "image": self._window(
-                    configuration.settings.window, configuration.settings.engine().axes[0]
-                ),
+                "image": self._window(window, configuration.settings.engine().axes[0]),
                 "raw": self._raw,
                 "prompts": prompts,
                 "roi": (marked.min(0), marked.max(0) + 1),
@@ -95,7 +99,7 @@ class SceneMaker:
             data["raw"][0].numpy(),
             whole.map_to(grid).array(truth, grid.shape),
             data["prompts"],
-            volume_of(self.root, sample.case),
+            path,
         )
 
     def _open(self, case: str) -> None:
@@ -127,9 +131,33 @@ class SceneMaker:
         return self._truth[1]
 
 
-def prompts_for(configuration: Configuration, truth: np.ndarray, grid: Grid) -> PromptSet:
-    """The slices a configuration's annotator paints: on one axis, or on all three."""
+def prompts_for(
+    configuration: Configuration, truth: np.ndarray, grid: Grid, seed: int
+) -> PromptSet:
+    """What a configuration's annotator marks: on one axis, or on all three.
+
+    Args:
+        configuration: which slices, and how.
+        truth: (X, Y, Z) bool.
+        grid: of the truth.
+        seed: of the hand that draws `freehand`.
+    """
     settings = configuration.settings
     axes = tuple(Axis) if settings.propagation is Propagation.THREE_AXIS else (settings.axis,)
-    first, *more = (mask_prompts(truth, grid, configuration.prompts, axis) for axis in axes)
-    return first.merged(p for other in more for p in other.prompts)
+    make = box_prompts if configuration.annotation == "box" else mask_prompts
+    first, *more = (make(truth, grid, configuration.prompts, axis) for axis in axes)
+    marked = first.merged(p for other in more for p in other.prompts)
+    if configuration.annotation != "freehand":
+        return marked
+    return PromptSet(grid, tuple(m for axis in axes for m in _freehand(marked, truth, axis, seed)))
+
+
+def _freehand(intended: PromptSet, truth: np.ndarray, axis: Axis, seed: int) -> list[Mask]:
+    grid = intended.grid
+    drawn = draw_freehand(
+        np.moveaxis(truth, grid.dim_of(axis), 0),
+        [p.index for p in intended.select(axis=axis)],
+        [grid.spacing[d] for d in in_plane_dims(grid, axis)],
+        seed,
+    )
+    return [Mask(axis, t, 1, mask) for t, mask in drawn.items()]

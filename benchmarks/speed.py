@@ -31,7 +31,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -176,7 +176,7 @@ def measure(subject: Subject, rounds: int, peer: bool) -> Measured:
 
     def of_stock(network, prompts: PromptSet, compiled: bool = False) -> Callable[[], None]:
         def run() -> None:
-            with as_meta_measures() if compiled else nullcontext():
+            with as_meta_measures() if compiled else tf32(False):
                 for _, logits in stock_masks(
                     network, subject.frames, prompts, both_directions=subject.both
                 ):
@@ -226,11 +226,17 @@ def measure(subject: Subject, rounds: int, peer: bool) -> Measured:
 @contextmanager
 def as_meta_measures() -> Iterator[None]:
     """What SAM 2's own benchmark sets before it counts frames."""
+    with tf32(True), torch.autocast("cuda", dtype=torch.bfloat16):
+        yield
+
+
+@contextmanager
+def tf32(matmul: bool) -> Iterator[None]:
+    """Torch's own setting (convolutions only), or for all products; ours may have set another."""
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, True
     try:
-        with torch.autocast("cuda", dtype=torch.bfloat16):
-            yield
+        yield
     finally:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 

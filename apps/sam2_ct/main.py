@@ -25,6 +25,7 @@ from lib.infers.masks import MaskTask
 from lib.infers.points import PointTask, SliceTask
 from lib.infers.propagate import PropagateTask
 from lib.infers.request import ViewerRequest
+from lib.models.build import choose_devices
 from lib.serving.auth.start import leave, open_desk
 from lib.serving.dicom_studies import DicomStudies, client_of_store
 from lib.serving.guards import host_asked_for
@@ -46,13 +47,13 @@ class MyApp(MONAILabelApp):
         try:
             self.config = TaskConfig.parse(conf or {})
             self.desk = open_desk(self.config, self.host)
+            choose_devices(self.config.device)
         except BadInput as error:
             leave(error)
         if self.config.home is not None:
             places.settle(self.config.home)
         keep_private()
         self.scratch = open_scratch(places.home() / "scratch")
-        self.board = JobBoard()
         super().__init__(
             app_dir=app_dir,
             studies=studies,
@@ -89,6 +90,7 @@ class MyApp(MONAILabelApp):
             if config.disk_cache_mb
             else None,
         )
+        self.board = JobBoard(engines.devices)
         self.services = Services(config, engines, self.board, Results(self._results_folder()))
         tasks = [
             MaskTask(self.services),
@@ -134,7 +136,6 @@ class MyApp(MONAILabelApp):
             self.models,
             self.board,
             self.services.results,
-            device=self.services.engines.device,
             openness=Openness(
                 self.host,
                 loopback_only=self.host is None or not (self.desk or self.config.open),

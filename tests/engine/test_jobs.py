@@ -59,6 +59,49 @@ def test_devices_do_not_wait_for_each_other(board):
     second.go.set()
 
 
+@pytest.fixture
+def two():
+    return JobBoard(["cuda:0", "cuda:1"])
+
+
+def anywhere(client, image):
+    return Job(client, image, "masks")
+
+
+def test_jobs_go_to_the_shortest_queue(two):
+    works = [start(two, anywhere(f"c{n}", f"image {n}"))[0] for n in range(5)]
+    assert [w.job.device for w in works] == ["cuda:0", "cuda:1"] * 2 + ["cuda:0"]
+    assert works[0].started.wait(5)
+    assert works[1].started.wait(5)  # at the same time
+    assert two.waiting("cuda:0") == 3
+    assert [len(q["waiting"]) for q in two.queues().values()] == [2, 1]
+    for work in works:
+        work.go.set()
+
+
+def test_of_queues_as_short_the_one_that_knows_the_image_is_taken(two):
+    for image, device in (("a", "cuda:0"), ("b", "cuda:0"), ("c", "cuda:1")):
+        two.submit(Job("x", image, "masks", device), lambda: None).result(5)
+    for image, device in (("c", "cuda:1"), ("a", "cuda:0"), ("new", "cuda:0")):
+        again = anywhere("y", image)
+        two.submit(again, lambda: None).result(5)
+        assert again.device == device
+    busy, _ = start(two, Job("z", "other", "masks", "cuda:1"))
+    third = anywhere("y", "c")  # its device is at work, the other is not
+    two.submit(third, lambda: None).result(5)
+    assert third.device == "cuda:0"
+    busy.go.set()
+
+
+def test_a_correction_stays_with_its_image_though_the_request_before_has_not_stopped(two):
+    old, _ = start(two, Job("a", "ct", "masks", "cuda:1"))
+    assert old.started.wait(5)
+    correction = anywhere("a", "ct")
+    two.submit(correction, lambda: None).result(5)
+    assert correction.device == "cuda:1"
+    assert old.job.state is State.CANCELLED
+
+
 def test_cancel_stops_at_the_next_slice(board):
     work, future = start(board, job())
     work.started.wait(5)

@@ -11,6 +11,7 @@ from lib.models.build import (
     STOCK_PREDICTOR,
     build_network,
     choose_device,
+    choose_devices,
     load_predictor,
     read_config,
 )
@@ -202,3 +203,19 @@ def test_devices(monkeypatch):
     assert choose_device("cuda:0") == torch.device("cuda", 0)
     with pytest.raises(BadInput, match="there are 1 CUDA GPUs"):
         choose_device("cuda:1")
+
+
+def test_a_server_takes_every_gpu_or_those_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_devices("auto") == choose_devices("cpu") == (torch.device("cpu"),)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    every = tuple(torch.device("cuda", n) for n in range(3))
+    assert choose_devices("auto") == choose_devices("cuda") == every
+    assert choose_devices("cuda:2, cuda:0") == (every[2], every[0])
+    assert choose_devices("cuda:1") == (every[1],)
+    for twice in ("cuda:1,cuda:1", "cuda,cuda:0"):
+        with pytest.raises(BadInput, match="each device once"):
+            choose_devices(twice)
+    with pytest.raises(BadInput, match="there are 3 CUDA GPUs"):
+        choose_devices("cuda:0,cuda:3")

@@ -379,7 +379,10 @@ class ServerOptions:
         read=_path, where=_STARTED,
     )  # fmt: skip
     device: str = _declare(
-        "auto", "where it runs; also cuda:N", choices=("auto", "cpu", "cuda"), where=_STARTED
+        "auto",
+        "where it runs; also cuda:N; a server takes all GPUs, or those named: cuda:0,cuda:1",
+        choices=("auto", "cpu", "cuda"),
+        where=_STARTED,
     )
     precision: Precision = _declare(
         Precision.AUTO,

@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import Enum
@@ -43,7 +43,7 @@ class Job:
         client: who asked; a new request of the same client for the same image replaces this one.
         image: what about.
         model: which task.
-        device: whose queue it stands in.
+        device: whose queue it stands in; None: the board chooses when it is queued.
         id: names the job in the routes; a client may choose it.
         state: where it stands.
         done: slices finished.
@@ -55,7 +55,7 @@ class Job:
     client: str
     image: str
     model: str
-    device: str
+    device: str | None = None
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     state: State = State.QUEUED
     done: int = 0
@@ -142,18 +142,24 @@ class Job:
 class JobBoard:
     """All jobs; those of one device run one after the other, in the order they came.
 
+    Args:
+        devices: those that jobs without a device are spread over.
+
     Attributes:
         changed: rings with every change of a job.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, devices: Sequence[str] = ("cpu",)) -> None:
         self.changed: Bell[Job] = Bell()
+        self.devices = tuple(devices)
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._workers: dict[str, ThreadPoolExecutor] = {}
         self._lock = threading.Lock()
 
     def submit(self, job: Job, work: Callable[[], T]) -> Future[T]:
-        """Queue `work` on the job's device; older jobs of the same client and image give way.
+        """Queue `work` on the job's device, or on the one with the shortest queue.
+
+        Older jobs of the same client and image give way.
 
         The future's result is that of `work`, or `Cancelled`.
         """
@@ -163,13 +169,14 @@ class JobBoard:
                     other.cancel("superseded by a newer request for the same image")
             if job.id in self._jobs:
                 job.id = uuid.uuid4().hex[:12]
+            device = job.device = job.device or self._shortest(job.image)
             self._jobs[job.id] = job
             job.tell = self.changed.ring
             self._forget()
-            worker = self._workers.get(job.device)
+            worker = self._workers.get(device)
             if worker is None:
-                worker = ThreadPoolExecutor(1, thread_name_prefix=f"sam2_ct-{job.device}")
-                self._workers[job.device] = worker
+                worker = ThreadPoolExecutor(1, thread_name_prefix=f"sam2_ct-{device}")
+                self._workers[device] = worker
             submitted = worker.submit(self._run, job, work)
         self.changed.ring(job)
         return submitted
@@ -214,6 +221,18 @@ class JobBoard:
         """Length of a device's queue, the running job included."""
         with self._lock:
             return sum(j.device == device and not j.state.is_over for j in self._jobs.values())
+
+    def _shortest(self, image: str) -> str:
+        """The device with the fewest jobs; of several, the one that saw the image last.
+
+        There its slices are encoded already. Jobs that were told to stop leave at their next slice
+        and do not count.
+        """
+        jobs = [j for j in self._jobs.values() if not (j.state.is_over or j.is_stopped)]
+        length = {d: sum(j.device == d for j in jobs) for d in self.devices}
+        shortest = [d for d in self.devices if length[d] == min(length.values())]
+        seen = [j.device for j in self._jobs.values() if j.image == image]
+        return next((d for d in reversed(seen) if d in shortest), shortest[0])
 
     def _run(self, job: Job, work: Callable[[], T]) -> T:
         over, why = State.FAILED, ""

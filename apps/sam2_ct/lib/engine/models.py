@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lib.engine.disk import DiskCache
 from lib.engine.pipeline import Pipeline
-from lib.models.build import choose_device, load_predictor
+from lib.models.build import choose_devices, load_predictor
 from lib.models.precision import Precision
 from lib.propagation.features import DEFAULT_CACHE_BYTES, FeatureBank
 
@@ -27,11 +27,11 @@ class ModelKey:
 
 
 class Engines:
-    """One pipeline per checkpoint, loaded when first asked for, and kept.
+    """One pipeline per checkpoint and device, loaded when first asked for, and kept.
 
     Args:
         default: what serves unless a request names something else.
-        device: auto, cpu, cuda or cuda:N.
+        device: as `choose_devices` reads it.
         cache_bytes: bound of the encoded slices that all pipelines keep together.
         precision: what the networks compute in.
         disk: where encoded slices outlive the process.
@@ -46,10 +46,12 @@ class Engines:
         disk: DiskCache | None = None,
     ) -> None:
         self.default = default
-        self.device = str(choose_device(device))
+        self.devices = tuple(str(one) for one in choose_devices(device))
         self.precision = precision
-        self.bank = FeatureBank(cache_bytes, disk)
-        self._pipelines: dict[ModelKey, Pipeline] = {}
+        # features lie on the device that works with them
+        share = cache_bytes // len(self.devices)
+        self._banks = {one: FeatureBank(share, disk) for one in self.devices}
+        self._pipelines: dict[tuple[ModelKey, str], Pipeline] = {}
         self._lock = threading.Lock()
 
     def key(self, name: str | None) -> ModelKey:
@@ -58,16 +60,20 @@ class Engines:
         known = {None, self.default.model, own and own.name}
         return self.default if name in known else ModelKey(str(name))
 
-    def get(self, name: str | None = None) -> Pipeline:
-        """The pipeline of a checkpoint, by default the server's.
+    def get(self, name: str | None = None, device: str | None = None) -> Pipeline:
+        """The pipeline of a checkpoint, by default the server's, on one of `devices`.
+
+        Args:
+            name: see `key`.
+            device: None: the first.
 
         Raises:
             BadInput: unknown model.
             Unavailable: its checkpoint cannot be had.
         """
-        key = self.key(name)
+        key, place = self.key(name), device or self.devices[0]
         with self._lock:
-            if key not in self._pipelines:
-                loaded = load_predictor(key.model, key.checkpoint, self.device, self.precision)
-                self._pipelines[key] = Pipeline(loaded, self.bank)
-            return self._pipelines[key]
+            if (key, place) not in self._pipelines:
+                loaded = load_predictor(key.model, key.checkpoint, place, self.precision)
+                self._pipelines[key, place] = Pipeline(loaded, self._banks[place])
+            return self._pipelines[key, place]

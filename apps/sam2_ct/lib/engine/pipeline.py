@@ -9,7 +9,8 @@ from __future__ import annotations
 import platform
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -216,7 +217,7 @@ class Pipeline:
             whole = source.map_to(prompts.grid)
             foreign = [whole.array(e, prompts.grid.shape) for e in excluded]
             extent = settings.extent.on(settings.axis, source, prompts.grid)
-        with self._lock, clock("propagate"):
+        with self._alone(), clock("propagate"):
             found = self.inferer(
                 image,
                 prompts,
@@ -228,11 +229,18 @@ class Pipeline:
             )
         return Part(prompts.grid, found)
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else uses the network; what is made on "the" GPU is made on its own."""
+        device = self.model.device
+        with self._lock, torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+            yield
+
     def _looked_at(self, case: Case, prompts: PromptSet, clock: Clock) -> PromptSet:
         """The prompts, with masks in place of clicks where these alone say too little."""
         if not any(isinstance(p, Points) for p in prompts.prompts):
             return prompts
-        with self._lock, clock("look"):
+        with self._alone(), clock("look"):
             seen = look_closer(
                 self.model.predictor,
                 self.model.sha256,

@@ -88,7 +88,7 @@ class PromptTask(InferTask):
         settings = request.settings(services.config.settings, self.hidden_options)
         clock = Clock()
         with clock("model"):
-            engine = services.engines.get(request.checkpoint)
+            engine = services.engines.get(request.checkpoint, job.device if job else None)
         with clock("load"):
             case = engine.open(volume, settings)
         if job:

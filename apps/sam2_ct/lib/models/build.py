@@ -136,6 +136,24 @@ def choose_device(device: str) -> torch.device:
     return torch.device(device)
 
 
+def choose_devices(device: str) -> tuple[torch.device, ...]:
+    """The devices of a server: each has a queue and a copy of the network.
+
+    Args:
+        device: ``auto`` or ``cuda`` for every GPU there is (``auto``: the CPU without one), or
+            names for `choose_device`, comma-separated.
+
+    Raises:
+        BadInput: see `choose_device`; or one device named twice.
+    """
+    chosen = [choose_device(name.strip()) for name in device.split(",")]
+    if len(chosen) == 1 and chosen[0] == torch.device("cuda"):
+        chosen = [torch.device("cuda", n) for n in range(torch.cuda.device_count())]
+    if len(set(chosen)) < len(chosen) or (len(chosen) > 1 and torch.device("cuda") in chosen):
+        raise BadInput(f"device '{device}': name each device once, like cuda:0,cuda:1")
+    return tuple(chosen)
+
+
 def read_config(checkpoint: Checkpoint, folder: Path | None = None) -> DictConfig:
     """The ``model`` part of a checkpoint's configuration, as its YAML file has it.
 

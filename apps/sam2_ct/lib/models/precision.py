@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Precision(Choice):
     """What a user may ask for.
 
-    `fp32` is stock SAM 2, bit for bit; `fp32-fast` the same numbers but for the order of sums;
-    `fp16` is for GPUs that lack bfloat16.
+    `fp32` is stock SAM 2, bit for bit; `fp32-fast` the same numbers but for the order of sums, and
+    on a GPU for TF32 (products of numbers with 10 bits); `fp16` is for GPUs that lack bfloat16.
     """
 
     AUTO = "auto"
@@ -122,8 +122,10 @@ def put_to_work(predictor: PolicyVideoPredictor, numerics: Numerics) -> None:
 
     if numerics.is_exact:
         return
-    if numerics.dtype is not torch.float32 and predictor.device.type == "cuda":
-        # what little stays in float32 may be rounded to 10 bits inside products, too
+    if predictor.device.type == "cuda":
+        # factors of float32 products are rounded to 10 bits: all of fp32-fast, and in half
+        # precision what little stays in float32. A switch of the process, not of the network, so
+        # it does not differ between precisions that one server mixes
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
     decoder, dtype = predictor.sam_mask_decoder, numerics.dtype

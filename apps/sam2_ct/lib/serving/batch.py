@@ -97,17 +97,15 @@ class Batches:
     Args:
         instance: its tasks and its datastore.
         board: where the images stand in the queue.
-        device: whose queue.
 
     Attributes:
         runs: those that are remembered, newest last.
         changed: rings when a run is through with an image, or ends.
     """
 
-    def __init__(self, instance: MONAILabelApp, board: JobBoard, device: str) -> None:
+    def __init__(self, instance: MONAILabelApp, board: JobBoard) -> None:
         self.instance = instance
         self.board = board
-        self.device = device
         self.runs: list[Run] = []
         self.changed: Bell[Run] = Bell()
         self._lock = threading.Lock()
@@ -147,7 +145,7 @@ class Batches:
     def _one(self, run: Run, image: str) -> dict[str, object]:
         """What happened to an image; nothing of it ends the batch."""
         params = run.params
-        job = run.job = Job(run.client, image, run.model, self.device)
+        job = run.job = Job(run.client, image, run.model)
 
         def work() -> Mapping[str, object]:
             keeps = params.get("save_label", True) is not False

@@ -48,10 +48,8 @@ class Output(str, Enum):
     DICOM_SEG = "dicom_seg"
 
 
-def infer_endpoint(
-    instance: MONAILabelApp, models: Container[str], board: JobBoard, device: str
-) -> Callable:
-    """The endpoint for an app that has `models`, which run on `device`."""
+def infer_endpoint(instance: MONAILabelApp, models: Container[str], board: JobBoard) -> Callable:
+    """The endpoint for an app that has `models`."""
 
     async def infer(
         http: Request,
@@ -74,7 +72,7 @@ def infer_endpoint(
                     find_image, instance, image, session_id, file, ours
                 )
                 client = client_of(http, text_name("client", str(asked.get("client_id") or "")))
-                job = Job(client, subject.name, model, device)
+                job = Job(client, subject.name, model)
                 if asked.get("job"):
                     job.id = text_name("job", str(asked["job"]))[:64]
                 upload = None

@@ -69,7 +69,6 @@ def install(
     board: JobBoard,
     results: Results,
     *,
-    device: str,
     openness: Openness,
     folders: dict[str, Path],
 ) -> Streams:
@@ -82,16 +81,13 @@ def install(
         models: names of its tasks.
         board: jobs.
         results: log of results.
-        device: whose queue requests stand in.
         openness: to whom it answers, and what.
         folders: of the server, by the names that errors give them.
     """
     app: FastAPI = upstreams
     desk = openness.desk
     infer = APIRouter(tags=["Infer"], dependencies=USER)
-    infer.add_api_route(
-        "/infer/{model}", infer_endpoint(instance, models, board, device), methods=["POST"]
-    )
+    infer.add_api_route("/infer/{model}", infer_endpoint(instance, models, board), methods=["POST"])
     info = APIRouter(tags=["App"], dependencies=USER)
 
     # upstream's asks the image store inside the event loop: a store that hangs would freeze it
@@ -101,7 +97,7 @@ def install(
 
     store = instance.datastore()
     has_dicom = isinstance(store, DICOMWebDatastore)
-    batches = Batches(instance, board, device)
+    batches = Batches(instance, board)
     streams = Streams(board, batches, results, store)
     routers = [
         infer,

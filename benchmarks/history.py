@@ -86,7 +86,6 @@ def figure(history: Sequence[Line]) -> Figure:
         ratios = dict.fromkeys(kind for ratio in found for kind in ratio)
         curves = {kind: [ratio.get(kind) for ratio in found] for kind in ratios}
         _curves(axes, name, "times faster, ours = 1", lines, curves)
-        axes.set_yscale("log")
     peaks = [{f"{m['slices']} slices": m["rest"] for m in line["memory"]} for line in history]
     lengths = dict.fromkeys(length for peak in peaks for length in peak)
     curves = {length: [peak.get(length) for peak in peaks] for length in lengths}
@@ -107,6 +106,7 @@ def _curves(
     axes.set_ylabel(unit)
     for name, values in curves.items():
         axes.plot(range(len(lines)), values, marker="o", label=name)
+    axes.set_ylim(bottom=0)
     axes.set_xticks(range(len(lines)), [line["commit"] for line in lines], rotation=60)
     axes.legend(fontsize="small")
     axes.grid(alpha=0.3)

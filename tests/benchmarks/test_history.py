@@ -1,5 +1,6 @@
 """The history's page and figure come from its lines alone, and the lines are the command's own."""
 
+import json
 import xml.etree.ElementTree as ElementTree
 
 from benchmarks import history
@@ -50,3 +51,9 @@ def test_curves_go_through_what_was_measured():
     assert curves["first"] == [2.5, 3.5]
     assert curves["correction"][1] == 9.0
     assert [label.get_text() for label in panel.get_xticklabels()] == ["abc1234", "def5678"]
+
+
+def test_the_page_in_the_repository_is_that_of_the_history():
+    lines = [json.loads(text) for text in history.HISTORY.read_text().splitlines()]
+    assert history.PAGE.read_text() == history.page(lines)
+    assert all(run["rounds"] >= 3 for one in lines for run in one["speed"].values())

@@ -22,7 +22,7 @@ from lib.prompts.simulated import mask_prompts
 from lib.prompts.types import PromptSet
 from lib.propagation import axis
 from lib.propagation.video import PseudoVideo
-from lib.transforms.chain import to_file_grid
+from lib.transforms.restore import to_file_grid
 from tools.phantoms.generate import generate
 from tools.training.trial import UNSEEN, dice
 

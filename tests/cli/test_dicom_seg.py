@@ -12,7 +12,7 @@ from lib.commands.main import app
 from lib.dicom_seg.write import grid_of_series
 from lib.sample.ct import make_sample_ct
 from lib.sample.dicom import KINDS, as_acquired, write_series
-from lib.transforms.load import grid_of, load_volume
+from lib.transforms.load import load_volume
 from lib.transforms.save import save_labelmap
 
 
@@ -48,7 +48,7 @@ def test_segments_are_named_and_lie_where_the_label_map_does(case, tmp_path):
     assert segment(*words[:-2], "-o", nifti) == 0
     read = pydicom_seg.SegmentReader().read(pydicom.dcmread(seg_file))
     labels = np.asarray(nib.load(nifti).dataobj)
-    ours = grid_of(load_volume(folder))
+    ours = load_volume(folder).grid
     onto = ours.map_to(grid_of_series(images))
     planes = [i.ImagePositionPatient for i in images]
     frames = {tuple(map(float, p)): n for n, p in enumerate(planes)}

@@ -4,7 +4,7 @@ import pytest
 
 from lib.geometry import Grid
 from lib.sample.dicom import KINDS, as_acquired, write_series
-from lib.transforms.load import grid_of, load_volume
+from lib.transforms.load import load_volume
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -13,8 +13,8 @@ def test_series_reads_back_to_the_same_voxels_in_space(series, dicom_sample, kin
     image = load_volume(folder)
     hu, _, affine = as_acquired(dicom_sample, kind)
     written = Grid(hu.shape, affine)
-    read = grid_of(image)
-    back = read.map_to(written).array(image[0].numpy(), written.shape)
+    read = image.grid
+    back = read.map_to(written).array(image.grey, written.shape)
     np.testing.assert_array_equal(back, np.clip(hu, -1024, 3071))
 
 

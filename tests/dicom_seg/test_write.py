@@ -17,7 +17,7 @@ from lib.errors import BadInput
 from lib.geometry import Grid
 from lib.sample.ct import make_sample_ct
 from lib.sample.dicom import KINDS, as_acquired, write_series
-from lib.transforms.load import grid_of, load_labelmap, load_volume
+from lib.transforms.load import load_labelmap, load_volume
 
 SEGMENTS = named({1: "femur_left", 3: "vertebrae_L3", 7: "mystery 2"})
 #: dcmqi's tools lie beside the interpreter.
@@ -147,7 +147,7 @@ def test_the_grid_told_by_the_headers_is_the_one_that_is_read(acquired):
     images = [pydicom.dcmread(f) for f in sorted(folder.iterdir())]
     images.sort(key=lambda i: i.InstanceNumber)
     assert grid_of_series(images).same_as(grid)
-    assert grid_of(load_volume(folder)).map_to(grid).dim(2) == 2
+    assert load_volume(folder).grid.map_to(grid).dim(2) == 2
 
 
 def test_prompts_on_a_flipped_grid_go_where_they_belong(acquired, tmp_path):

@@ -1,13 +1,10 @@
 import numpy as np
 import pytest
-import torch
-from monai.data import MetaTensor
 
 from lib.errors import BadInput
 from lib.geometry import Axis, Grid
 from lib.prompts.types import Box, Mask, Points, PromptSet, in_plane_dims
-from lib.transforms.crop import CropToPromptsd, crop_box, move_bounds, on_raster
-from lib.transforms.load import grid_of
+from lib.transforms.crop import bounds_for, crop_box, move_bounds, on_raster, part_of
 from tests.geometry.grids import affine_of
 
 SHAPE = (200, 180, 60)
@@ -143,31 +140,29 @@ def flipped(grid: Grid) -> np.ndarray:
     return grid.affine @ flip
 
 
-class TestDictionary:
-    def test_image_and_prompts_arrive_on_one_grid(self):
-        image = MetaTensor(torch.rand(1, *SHAPE), affine=torch.from_numpy(GRID.affine))
+class TestBounds:
+    def test_on_the_raster_without_a_region_of_interest(self):
         prompts = PromptSet(GRID, (painted(Axis.AXIAL, 7, (50, 60), (149, 79)),))
-        out = CropToPromptsd("image")({"image": image, "prompts": prompts})
-        assert out["image"].shape == (1, 160, 64, 60)
-        assert out["prompts"].grid.same_as(grid_of(out["image"]))
-        assert torch.equal(out["image"].as_tensor(), image.as_tensor()[:, 16:176, 32:96])
+        start, stop = bounds_for(prompts, GRID, (Axis.AXIAL,))
+        assert (start.tolist(), stop.tolist()) == ([16, 32, 0], [176, 96, 60])
         np.testing.assert_allclose(
-            out["image"].affine.numpy()[:3, 3], GRID.affine[:3, 3] + [16, 32, 0]
+            part_of(GRID, (start, stop)).affine[:3, 3], GRID.affine[:3, 3] + [16, 32, 0]
         )
 
-    def test_does_not_hold_on_to_the_whole_volume(self):
-        image = MetaTensor(torch.rand(1, *SHAPE), affine=torch.from_numpy(GRID.affine))
-        prompts = PromptSet(GRID, (painted(Axis.AXIAL, 7, (50, 60), (59, 69)),))
-        out = CropToPromptsd("image")({"image": image, "prompts": prompts})["image"]
-        assert out.untyped_storage().nbytes() == out.numel() * 4
-
-    def test_region_of_interest_moves_along(self):
-        image = MetaTensor(torch.rand(1, *SHAPE), affine=torch.from_numpy(GRID.affine))
+    def test_region_of_interest_with_its_margin(self):
         prompts = PromptSet(GRID, (painted(Axis.AXIAL, 12, (60, 55), (70, 60)),))
-        data = {"image": image, "prompts": prompts, "roi": TestRoi.ROI}
-        start, stop = CropToPromptsd("image")(data)["roi"]
-        assert start.tolist() == [25, 16, 0]
-        assert stop.tolist() == [125, 36, 20]
+        start, stop = bounds_for(prompts, GRID, (Axis.AXIAL,), TestRoi.ROI)
+        first, last = TestRoi.ROI
+        assert (np.asarray(first) - start).tolist() == [25, 16, 0]
+        assert (np.asarray(last) - start).tolist() == [125, 36, 20]
+        assert (stop >= last).all()
+
+    def test_both_move_with_the_volume(self):
+        turned = Grid(SHAPE, flipped(GRID))
+        prompts = PromptSet(GRID, (painted(Axis.AXIAL, 12, (60, 55), (70, 60)),))
+        start, stop = bounds_for(prompts, turned, (Axis.AXIAL,), TestRoi.ROI)
+        here = bounds_for(prompts, GRID, (Axis.AXIAL,), TestRoi.ROI)
+        np.testing.assert_array_equal(move_bounds((start, stop), turned, GRID), here)
 
 
 def test_a_slightly_larger_correction_keeps_the_crop():

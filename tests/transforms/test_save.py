@@ -130,11 +130,11 @@ class TestWholeOrNotAtAll:
         path = tmp_path / "out.nii.gz"
         path.write_bytes(b"the result before")
 
-        def disk_full(image, name):
-            name.write_bytes(b"half")
+        def disk_full(image, files):
+            files["image"].fileobj.write(b"half")
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(nib, "save", disk_full)
+        monkeypatch.setattr(nib.Nifti1Image, "to_file_map", disk_full)
         with pytest.raises(BadInput, match=r"cannot write .*out.nii.gz: No space left on device"):
             save_labelmap(random_labels(), GRID, path)
         assert path.read_bytes() == b"the result before"
@@ -174,8 +174,8 @@ class TestRefused:
 
     def test_values_and_shapes_that_are_our_own_defects(self, tmp_path):
         for labels, sentence in (
-            (np.full(SHAPE, -1), "labels run from -1"),
-            (np.full(SHAPE, 65536), "files hold 0 to 65535"),
+            (np.full(SHAPE, -1), "negative value -1"),
+            (np.full(SHAPE, 65536), "use labels up to 65535"),
             (np.zeros((3, 3, 3)), "on a grid of shape"),
         ):
             with pytest.raises(ValueError, match=sentence):

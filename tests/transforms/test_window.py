@@ -1,10 +1,7 @@
 import numpy as np
 import pytest
-import torch
-from monai.data import MetaTensor
 
 from lib.errors import BadInput
-from lib.transforms.dictionary import ScaleWindowd
 from lib.transforms.window import PRESETS, Window, parse_window
 
 TEXTS = [*PRESETS, "300,700", "-600,1500.5", "0.125,1e-3", "clahe+lung", "clahe+mr", "clahe+12,34"]
@@ -127,24 +124,3 @@ class TestClahe:
     def test_more_than_256_grey_levels(self):
         ramp = np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(64, 64, 1)
         assert len(np.unique(parse_window("clahe").apply(ramp))) > 1000
-
-
-class TestDictionary:
-    def image(self, low):
-        affine = torch.diag(torch.tensor([1.0, 2, 3, 1], dtype=torch.float64))
-        values = torch.linspace(low, 1000, 60).reshape(1, 3, 4, 5)
-        return MetaTensor(values, affine=affine, meta={"warnings": []})
-
-    def test_keeps_the_affine(self):
-        out = ScaleWindowd("image", PRESETS["bone"])({"image": self.image(-1000)})
-        assert out["image"].shape == (1, 3, 4, 5)
-        assert out["image"].dtype == torch.float32
-        assert torch.equal(out["image"].affine, self.image(0).affine)
-        assert out["warnings"] == []
-
-    @pytest.mark.parametrize(("name", "warns"), [("bone", True), ("mr", False), ("none", False)])
-    def test_warns_when_a_ct_window_meets_no_ct(self, name, warns):
-        data = {"image": self.image(0), "warnings": ["before"]}
-        warnings = ScaleWindowd("image", PRESETS[name])(data)["warnings"]
-        assert warnings[0] == "before"
-        assert [("Hounsfield" in w) for w in warnings[1:]] == [True] * warns

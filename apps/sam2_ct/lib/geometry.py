@@ -69,6 +69,14 @@ class Grid:
         """1 where indices along `axis` grow to the right, the front or the head, else −1."""
         return int(_orientation(self.affine)[self.dim_of(axis), 1])
 
+    def upright(self) -> Grid:
+        """The grid of the same voxels permuted and flipped to run right, forward and up (RAS)."""
+        import nibabel as nib
+
+        turned = nib.orientations.inv_ornt_aff(_orientation(self.affine), self.shape)
+        a, b, c = (self.shape[self.dim_of(axis)] for axis in Axis)
+        return Grid((a, b, c), self.affine @ turned)
+
     def same_as(self, other: Grid) -> bool:
         """Whether both grids put every voxel in the same place, to a quarter of a voxel."""
         return self.shape == other.shape and self._drift(other, np.eye(4)) <= _TOLERANCE
@@ -117,20 +125,23 @@ class VoxelMap:
         ijk[:, dim] = indices
         return np.rint(self.points(ijk)[:, self.dim(dim)]).astype(int).tolist()
 
+    def view(self, values: NDArray[Any]) -> NDArray[Any]:
+        """A 3-D array permuted and flipped, a view; not cropped."""
+        moved = np.transpose(values, self._order)
+        flips = [self.matrix[row, dim] < 0 for row, dim in enumerate(self._order)]
+        return moved[tuple(slice(None, None, -1 if flip else None) for flip in flips)]
+
     def array(
         self, values: NDArray[Any], shape: tuple[int, int, int], fill: float = 0
     ) -> NDArray[Any]:
         """Carry a 3-D array over: permute, flip, then crop or pad with `fill` to `shape`."""
-        order = [int(np.flatnonzero(self.matrix[row, :3])[0]) for row in range(3)]
-        moved = np.transpose(values, order)
-        start = np.empty(3, dtype=int)
-        for row, dim in enumerate(order):
-            offset = int(self.matrix[row, 3])
+        moved = self.view(values)
+        start = self.matrix[:3, 3].copy()
+        for row, dim in enumerate(self._order):
             if self.matrix[row, dim] < 0:
-                moved = np.flip(moved, row)
-                offset -= moved.shape[row] - 1
-            start[row] = offset
-        out = np.full(shape, fill, dtype=values.dtype)
+                start[row] -= moved.shape[row] - 1
+        # of zeros, what is not written takes no memory
+        out = np.zeros(shape, values.dtype) if fill == 0 else np.full(shape, fill, values.dtype)
         low = np.maximum(start, 0)
         high = np.minimum(start + moved.shape, shape)
         if (high > low).all():
@@ -138,6 +149,11 @@ class VoxelMap:
             src = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, start, strict=True))
             out[into] = moved[src]
         return out
+
+    @property
+    def _order(self) -> list[int]:
+        """The dimension that each of the other grid's comes from."""
+        return [int(np.flatnonzero(self.matrix[row, :3])[0]) for row in range(3)]
 
 
 def _orientation(affine: NDArray[Any]) -> NDArray[Any]:

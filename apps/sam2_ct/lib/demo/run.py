@@ -29,7 +29,7 @@ from lib.prompts.labelmap import from_labelmap
 from lib.prompts.simulated import mask_prompts
 from lib.sample.ct import make_sample_ct, write_case
 from lib.serving.process import LOOPBACK, free_port, server_command, server_environment
-from lib.transforms.load import grid_of, load_labelmap, load_volume
+from lib.transforms.load import load_labelmap, load_volume
 from lib.transforms.save import save_labelmap
 from lib.transforms.window import parse_window
 
@@ -69,8 +69,8 @@ def run_demo(
     seconds: dict[str, float] = {}
     with _stage(seconds, "sample CT"):
         task = _own(ct, prompts, truth, output) if ct and prompts else _sample(output / "sample")
-    image = load_volume(task.ct)
-    grid = grid_of(image)
+    volume = load_volume(task.ct)
+    grid = volume.grid
     painted, prompt_grid = load_labelmap(task.prompts)
     if not prompt_grid.same_as(grid):
         raise BadInput(f"{task.prompts} lies on another grid than {task.ct}: resample it first")
@@ -96,7 +96,7 @@ def run_demo(
             f"{task.name}, {params['checkpoint']['name']} checkpoint, policy {settings['policy']}"
         )
         line += "" if dice is None else f", Dice {dice:.3f}"
-        scan = Scan.windowed(image[0].numpy(), grid, parse_window(settings["window"]))
+        scan = Scan.windowed(volume.grey, grid, parse_window(settings["window"]))
         found = Found(mask, grid, [1])
         rows = _planes(found, slices)
         marked = Marked({Axis.AXIAL: slices})
@@ -130,13 +130,13 @@ def _sample(folder: Path) -> Task:
 
 def _own(ct: Path, prompts: Path, truth: Path | None, output: Path) -> Task:
     """A user's files; a volume that is no NIfTI file is uploaded as one, as Slicer does."""
-    image = load_volume(ct)
+    volume = load_volume(ct)
     values = np.unique(load_labelmap(prompts)[0])
     if not values.any():
         raise BadInput(f"{prompts} is empty: paint at least one slice")
     if not ct.name.endswith((".nii", ".nii.gz")):
         ct = output / "volume.nii.gz"
-        nib.save(nib.Nifti1Image(image[0].numpy(), image.affine.numpy()), ct)
+        nib.save(nib.Nifti1Image(volume.grey, volume.grid.affine, dtype=volume.grey.dtype), ct)
     label = int(values[values > 0][0])
     return Task(ct, prompts, truth, label, f"object {label}")
 

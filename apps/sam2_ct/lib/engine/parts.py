@@ -14,7 +14,7 @@ from lib.engine.report import CropReport, ObjectReport
 from lib.geometry import Axis, Grid
 from lib.propagation.fusion import ABSENT, separate
 from lib.propagation.records import ObjectEnds, Propagated, Rule
-from lib.transforms.chain import to_file_grid
+from lib.transforms.restore import to_file_grid
 
 
 @dataclass(frozen=True)

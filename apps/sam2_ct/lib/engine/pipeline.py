@@ -1,7 +1,8 @@
 """From a recipe to an outcome: what command line, server, replay and evaluation run.
 
-`Pipeline.open` reads, orients and windows a volume. `Pipeline.carry_out` cuts it down to what was
-marked, propagates, brings the result back to the file's own grid, and says what there is to say.
+`Pipeline.open` reads a volume and turns it upright. `Pipeline.carry_out` cuts out what was marked,
+shows that part through the window, propagates, brings the result back to the file's own grid, and
+says what there is to say.
 """
 
 from __future__ import annotations
@@ -9,16 +10,15 @@ from __future__ import annotations
 import platform
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from monai.data.meta_tensor import MetaTensor
 from numpy.typing import NDArray
 
 from lib.activelearning.next_slice import confidence, next_slices
@@ -45,17 +45,16 @@ from lib.engine.report import (
     fingerprint,
 )
 from lib.errors import BadInput
-from lib.geometry import Axis, Grid
+from lib.geometry import Grid
 from lib.models.build import LoadedModel
 from lib.prompts.types import Points, PromptSet
 from lib.prompts.wiped import Wiped, as_voxels
 from lib.propagation.features import FeatureBank
 from lib.propagation.inferer import Progress, PseudoVideoInferer
 from lib.propagation.looking import look_closer
-from lib.transforms.chain import pre_transforms
-from lib.transforms.crop import CropToPromptsd, move_bounds, part_of
-from lib.transforms.load import grid_of
-from lib.transforms.window import Window, equalise
+from lib.transforms.crop import bounds_for, move_bounds, part_of
+from lib.transforms.load import load_volume
+from lib.transforms.windowed import Windowed, unlike_ct
 
 _OPEN_VOLUMES = 2
 _PACKAGES = ("torch", "sam2", "monai", "monailabel", "numpy")
@@ -70,28 +69,15 @@ class Case:
 
     Attributes:
         path: where it came from.
-        image: (1, X, Y, Z) float32 in [0, 1], RAS, not equalised.
+        shown: the volume, RAS, through the request's window.
         source_grid: the file's grid, on which prompts come and results go.
-        window: what made the grey values.
         warnings: sentences for the user.
     """
 
     path: Path
-    image: MetaTensor
+    shown: Windowed
     source_grid: Grid
-    window: Window
-    warnings: tuple[str, ...]
-    _equalised: dict[int, MetaTensor] = field(default_factory=dict, init=False, repr=False)
-
-    def along(self, axis: Axis) -> MetaTensor:
-        """The volume as slices of `axis` show it: CLAHE works slice by slice."""
-        if not self.window.clahe:
-            return self.image
-        if axis.dim not in self._equalised:
-            image = self.image.clone()
-            equalise(image[0].numpy(), axis.dim)
-            self._equalised[axis.dim] = image
-        return self._equalised[axis.dim]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,22 +110,22 @@ class Pipeline:
         self._opened: OrderedDict[tuple[object, ...], Case] = OrderedDict()
 
     def open(self, path: str | Path, settings: Settings) -> Case:
-        """Read, orient and window a volume; the last two stay open for corrections.
+        """Read a volume and turn it upright; the last two stay open for corrections.
 
         Raises:
             BadInput: the file cannot be used.
         """
         path = Path(path)
-        key = (path, settings.window, *_state_of(path))
+        key = (path, *_state_of(path))
         case = self._opened.get(key)
-        if case is None:
-            *opening, _crop = pre_transforms(window=replace(settings.window, clahe=False))
-            data: dict[Hashable, Any] = {"image": path}
-            for transform in opening:  # not Compose: it would hide a BadInput in a RuntimeError
-                data = transform(data)
-            case = Case(
-                path, data["image"], data["source_grid"], settings.window, tuple(data["warnings"])
-            )
+        if case is None or case.shown.window != settings.window:
+            if case is None:
+                volume = load_volume(path)
+                source, upright = volume.grid, volume.upright()
+            else:
+                source, upright = case.source_grid, case.shown.volume
+            warnings = (*upright.warnings, *unlike_ct(upright, settings.window))
+            case = Case(path, Windowed(upright, settings.window), source, warnings)
             self._opened[key] = case
             while len(self._opened) > _OPEN_VOLUMES:
                 self._opened.popitem(last=False)
@@ -173,7 +159,7 @@ class Pipeline:
         _check_taken(recipe.taken, source)
         wiped = as_voxels(recipe.wiped, source) if recipe.wiped else None
         excluded = [e for e in (recipe.taken, wiped) if e is not None]
-        pieces = pieces_of(recipe, grid_of(case.image), self.model.image_size)
+        pieces = pieces_of(recipe, case.shown.grid, self.model.image_size)
         whole = None if progress is None else ProgressOfAll(progress, len(pieces))
         parts = [
             self._run(
@@ -211,21 +197,27 @@ class Pipeline:
         if piece.crop is None:  # else nothing but that crop is looked at
             marked = self._looked_at(case, marked, clock)
         with clock("prepare"):
-            axes = settings.axes if case.window.clahe else settings.axes[:1]
-            seen = {a: _cut(case.along(a), marked, piece, settings.axes) for a in axes}
-            image, prompts = seen[axes[0]]
+            volume = case.shown.grid
+            bounds = (
+                bounds_for(marked, volume, settings.axes, piece.roi)
+                if piece.crop is None
+                else move_bounds(piece.crop, marked.grid, volume)
+            )
+            prompts = marked.on(part_of(volume, bounds))
+            axes = settings.axes if case.shown.window.clahe else settings.axes[:1]
+            seen = {axis: case.shown.part(bounds, axis) for axis in axes}
             whole = source.map_to(prompts.grid)
             foreign = [whole.array(e, prompts.grid.shape) for e in excluded]
             extent = settings.extent.on(settings.axis, source, prompts.grid)
         with self._alone(), clock("propagate"):
             found = self.inferer(
-                image,
+                seen[axes[0]],
                 prompts,
                 replace(settings, extent=extent),
                 progress,
                 np.logical_or.reduce(foreign) if foreign else None,
                 [w.on(source, prompts.grid) for w in wiped],
-                {axis: view for axis, (view, _) in seen.items()},
+                seen,
             )
         return Part(prompts.grid, found)
 
@@ -244,8 +236,8 @@ class Pipeline:
             seen = look_closer(
                 self.model.predictor,
                 self.model.sha256,
-                case.along(prompts.prompts[0].axis)[0].numpy(),
-                prompts.on(grid_of(case.image)),
+                case.shown.part,
+                prompts.on(case.shown.grid),
             )
         return seen.on(prompts.grid)
 
@@ -301,20 +293,6 @@ class Pipeline:
             written=written,
             replay=replayed,
         )
-
-
-def _cut(
-    image: MetaTensor, prompts: PromptSet, piece: Piece, axes: Sequence[Axis]
-) -> tuple[NDArray[np.float32], PromptSet]:
-    """The crop that a piece needs, and the prompts on it."""
-    if piece.crop is None:
-        crop = CropToPromptsd("image", axes=axes)
-        data: dict[Hashable, Any] = crop({"image": image, "prompts": prompts, "roi": piece.roi})
-        return data["image"][0].numpy(), data["prompts"]
-    volume = grid_of(image)
-    first, stop = move_bounds(piece.crop, prompts.grid, volume)
-    cut = tuple(slice(a, b) for a, b in zip(first, stop, strict=True))
-    return image[0].numpy()[cut].copy(), prompts.on(part_of(volume, (first, stop)))
 
 
 def _check_taken(taken: NDArray[Any] | None, source: Grid) -> None:

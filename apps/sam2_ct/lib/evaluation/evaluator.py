@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
 from scipy.integrate import trapezoid
 
 from lib.engine.pipeline import Case, Pipeline
@@ -33,11 +32,15 @@ from lib.propagation.features import DEFAULT_CACHE_BYTES, FeatureBank
 from lib.propagation.inferer import PseudoVideoInferer
 from lib.propagation.kept import Store
 from lib.propagation.records import Source
+from lib.transforms.volume import Volume
+from lib.transforms.window import Window
+from lib.transforms.windowed import Windowed
 
 #: What keeps one sample from being measured and says nothing about the others.
 UNMEASURABLE = (BadInput, MemoryError, torch.OutOfMemoryError)
 
 _GPU_BATCH = 8
+_AS_IT_IS = Window(level=0.5, width=1.0)  # scenes are windowed already
 _VIEWED_SLICES = 4
 
 
@@ -297,12 +300,11 @@ class _Trial:
         """(X, Y, Z) bool by the served engine; a scene that is cropped already is seen whole."""
         grid, settings = prompts.grid, self.configuration.settings
         pipeline = self.evaluator.pipeline(self.configuration.model or self.evaluator.run_model)
-        volume = MetaTensor(torch.from_numpy(image)[None], torch.from_numpy(grid.affine))
-        shown, crop = settings.window, None
+        shown, crop = replace(_AS_IT_IS, clahe=settings.window.clahe), None
         if self.configuration.scope is Scope.OBJECT:
-            shown = replace(shown, clahe=False)  # the scene is equalised already
+            shown = _AS_IT_IS  # the scene is equalised already
             crop = np.zeros(3, dtype=int), np.array(grid.shape)
-        case = Case(self.scene.path, volume, grid, shown, ())
+        case = Case(self.scene.path, Windowed(Volume(image, grid), shown), grid)
         with self.clock.watching(pipeline.model.predictor):
             outcome = pipeline.carry_out(case, Asked(prompts, settings, crop=crop))
         report = outcome.report

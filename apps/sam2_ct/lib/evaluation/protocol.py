@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from monai.data import MetaTensor
 
 from lib.errors import BadInput
 from lib.evaluation.configurations import Configuration, Scope
@@ -24,10 +23,11 @@ from lib.geometry import Axis, Grid
 from lib.prompts.simulated import box_prompts, mask_prompts
 from lib.prompts.types import Mask, PromptSet, in_plane_dims
 from lib.propagation.settings import Propagation
-from lib.transforms.chain import pre_transforms
-from lib.transforms.crop import CropToPromptsd
-from lib.transforms.load import grid_of, load_labelmap
+from lib.transforms.crop import bounds_for, part_of
+from lib.transforms.load import load_labelmap, load_volume
+from lib.transforms.volume import Volume
 from lib.transforms.window import Window
+from lib.transforms.windowed import Windowed
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ class SceneMaker:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._case: str | None = None
-        self._raw: MetaTensor | None = None
+        self._raw: Volume | None = None
         self._source: Grid | None = None
-        self._windowed: OrderedDict[tuple[Window, Axis | None], MetaTensor] = OrderedDict()
+        self._shown: OrderedDict[Window, Windowed] = OrderedDict()
         self._truth: tuple[str, np.ndarray] | None = None
 
     def __call__(self, sample: Sample, configuration: Configuration) -> Scene:
@@ -75,30 +75,25 @@ class SceneMaker:
             BadInput: a file cannot be used, or mask and volume lie on different grids.
         """
         self._open(sample.case)
-        whole = grid_of(self._raw)
+        whole = self._raw.grid
         truth = self._truth_of(sample, whole)
         prompts = prompts_for(configuration, truth, whole, seed_of(sample.id))
         window, path = configuration.settings.window, volume_of(self.root, sample.case)
         if configuration.scope is Scope.VOLUME:
-            seen = self._window(replace(window, clahe=False), Axis.AXIAL)
-            return Scene(seen[0].numpy(), self._raw[0].numpy(), truth, prompts, path)
+            shown = self._through(replace(window, clahe=False))
+            everything = np.zeros(3, dtype=int), np.array(whole.shape)
+            raw = self._raw.grey.astype(np.float32)
+            return Scene(shown.part(everything, Axis.AXIAL), raw, truth, prompts, path)
         marked = np.argwhere(truth)
         # the crop of a served request with the object as its region of interest, axial slices
-        crop = CropToPromptsd(("image", "raw"), axes=(Axis.AXIAL,))
-        data = crop(
-            {
-                "image": self._window(window, configuration.settings.engine().axes[0]),
-                "raw": self._raw,
-                "prompts": prompts,
-                "roi": (marked.min(0), marked.max(0) + 1),
-            }
-        )
-        grid = grid_of(data["image"])
+        roi = marked.min(0), marked.max(0) + 1
+        bounds = bounds_for(prompts, whole, (Axis.AXIAL,), roi)
+        grid = part_of(whole, bounds)
         return Scene(
-            data["image"][0].numpy(),
-            data["raw"][0].numpy(),
+            self._through(window).part(bounds, configuration.settings.engine().axes[0]),
+            self._raw.part(bounds).astype(np.float32),
             whole.map_to(grid).array(truth, grid.shape),
-            data["prompts"],
+            prompts.on(grid),
             path,
         )
 
@@ -106,20 +101,16 @@ class SceneMaker:
         if case == self._case:
             return
         self._case = self._truth = None
-        load, orient, *_ = pre_transforms()
-        # called one by one: MONAI's Compose would wrap our BadInput in a RuntimeError
-        data = orient(load({"image": volume_of(self.root, case)}))
-        self._case, self._raw, self._source = case, data["image"], data["source_grid"]
-        self._windowed.clear()
+        volume = load_volume(volume_of(self.root, case))
+        self._case, self._raw, self._source = case, volume.upright(), volume.grid
+        self._shown.clear()
 
-    def _window(self, window: Window, axis: Axis) -> MetaTensor:
-        key = window, axis if window.clahe else None
-        if key not in self._windowed:
-            *_, scale, _crop = pre_transforms(window=window, axes=(axis,))
-            self._windowed[key] = scale({"image": self._raw})["image"]
-            while len(self._windowed) > _WINDOWS_HELD:
-                self._windowed.popitem(last=False)
-        return self._windowed[key]
+    def _through(self, window: Window) -> Windowed:
+        if window not in self._shown:
+            self._shown[window] = Windowed(self._raw, window)
+            while len(self._shown) > _WINDOWS_HELD:
+                self._shown.popitem(last=False)
+        return self._shown[window]
 
     def _truth_of(self, sample: Sample, whole: Grid) -> np.ndarray:
         if self._truth is None or self._truth[0] != sample.id:

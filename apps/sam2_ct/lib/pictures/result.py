@@ -12,7 +12,6 @@ from lib.geometry import Axis
 from lib.pictures.figure import Picture, write_png
 from lib.pictures.planes import Found, Marked, Scan, three_planes
 from lib.prompts.types import PromptSet
-from lib.transforms.load import grid_of
 
 
 def picture_of(
@@ -45,7 +44,8 @@ def write_picture(
     Raises:
         BadInput: it cannot be written there.
     """
-    scan = Scan(case.image[0].numpy(), grid_of(case.image), (0.0, 1.0), case.window.clahe)
+    shown = case.shown
+    scan = Scan(shown.volume.grey, shown.grid, shown.limits, shown.window.clahe)
     found = Found(outcome.labels, outcome.grid, prompts.object_ids)
     slices = marked(prompts, outcome.report.next_slices)
     write_png(picture_of(scan, found, slices, names), path)

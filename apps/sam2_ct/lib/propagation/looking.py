@@ -9,14 +9,13 @@ of the clicked slice rose from 0.38 to 0.76 (built-in checkpoint), on phantoms f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lib.geometry import Axis, Grid
+from lib.geometry import Axis, Bounds, Grid
 from lib.prompts.types import Mask, Points, Prompt, PromptSet, in_plane_dims
 from lib.propagation.conditioning import condition
 from lib.propagation.features import FeatureBank, SliceEncoder
@@ -32,13 +31,16 @@ TRUSTED = 0.3
 RIM_MM = 5.0
 """A window reaches at least this far beyond every foreground click."""
 
+See = Callable[[Bounds, Axis], NDArray[np.float32]]
+"""A part of a volume, (X, Y, Z) in [0, 1], as slices of an axis show it."""
+
 _MASK_STRIDE = 4  # SAM 2's mask logits have a quarter of its input's side
 
 
 def look_closer(
     predictor: PolicyVideoPredictor,
     checkpoint: str,
-    volume: NDArray[np.floating[Any]],
+    see: See,
     prompts: PromptSet,
 ) -> PromptSet:
     """The prompts, clicks on slices that were not painted or boxed replaced by masks.
@@ -49,7 +51,7 @@ def look_closer(
     Args:
         predictor: in evaluation mode; not to be used by anybody else meanwhile.
         checkpoint: identity of its weights.
-        volume: (X, Y, Z) in [0, 1], windowed, on the prompts' grid, not cropped.
+        see: cuts a part out of the volume that the prompts lie on.
         prompts: of any kind.
     """
     kept: list[Prompt] = []
@@ -61,7 +63,7 @@ def look_closer(
         clicked = len(clicks) == len(here) and any(len(p.foreground) for p in clicks)
         rows, columns = (prompts.grid.shape[d] for d in in_plane_dims(prompts.grid, axis))
         if clicked and max(rows, columns) > predictor.image_size // _MASK_STRIDE:
-            look = _most_trusted(predictor, checkpoint, volume, prompts.grid, clicks)
+            look = _most_trusted(predictor, checkpoint, see, prompts.grid, clicks)
             if look.mask.any() and look.predicted_iou >= TRUSTED:
                 here = [Mask(axis, index, object_id, look.mask, drawn=False)]
         kept += here
@@ -79,14 +81,14 @@ class _Look:
 def _most_trusted(
     predictor: PolicyVideoPredictor,
     checkpoint: str,
-    volume: NDArray[np.floating[Any]],
+    see: See,
     grid: Grid,
     clicks: Sequence[Points],
 ) -> _Look:
     looks = []
     for side in WINDOWS_MM:
         start, stop = window(grid, clicks, side)
-        looks.append(_look(predictor, checkpoint, volume, grid, clicks, (start, stop)))
+        looks.append(_look(predictor, checkpoint, see, grid, clicks, (start, stop)))
     return max(looks, key=lambda look: look.predicted_iou)
 
 
@@ -115,19 +117,17 @@ def window(
 def _look(
     predictor: PolicyVideoPredictor,
     checkpoint: str,
-    volume: NDArray[np.floating[Any]],
+    see: See,
     grid: Grid,
     clicks: Sequence[Points],
     bounds: tuple[NDArray[np.int_], NDArray[np.int_]],
 ) -> _Look:
     axis, index = clicks[0].axis, clicks[0].index
     start, stop = bounds
-    dim, plane = grid.dim_of(axis), in_plane_dims(grid, axis)
-    box = [slice(None)] * 3
-    box[dim] = slice(index, index + 1)
-    for d, first, last in zip(plane, start, stop, strict=True):
-        box[d] = slice(int(first), int(last))
-    image = np.ascontiguousarray(volume[tuple(box)], dtype=np.float32)
+    plane = in_plane_dims(grid, axis)
+    low, high = np.full(3, index), np.full(3, index + 1)
+    low[list(plane)], high[list(plane)] = start, stop
+    image = see((low, high), axis)
     x, y, z = image.shape
     here = Grid((x, y, z), grid.affine)
     video = PseudoVideo(image, here, axis, predictor.image_size)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from monai.config import KeysCollection
-from monai.transforms import Crop, InvertibleTransform, MapTransform
 
 from lib.errors import BadInput
 from lib.geometry import Axis, Bounds, Grid
 from lib.prompts.types import Points, PromptSet, in_plane_dims
-from lib.transforms.load import grid_of
 
 
 def crop_box(
@@ -86,62 +83,26 @@ def _has_extent(prompts: PromptSet, dim: int) -> bool:
     return bool(drawn) and clicked <= drawn
 
 
-class CropToPromptsd(MapTransform, InvertibleTransform):
-    """Crop (1, X, Y, Z) images to `crop_box`, on a raster unless there is an ROI; move the prompts.
+def bounds_for(
+    prompts: PromptSet, volume: Grid, axes: Sequence[Axis], roi: Bounds | None = None
+) -> Bounds:
+    """What is cut out of a volume for some prompts: `crop_box`, on a raster unless there is an ROI.
 
-    `data[prompts_key]` may lie on any grid of whole voxels related to the image (the file's, say)
-    and becomes a `PromptSet` on exactly the cropped grid. `data[roi_key]`, optional, is a pair of
-    bounds on the grid of the prompts, and moves too. `inverse` pads the images with 0 to what
-    they were.
+    Args:
+        prompts: on any flip, permutation or crop of the volume.
+        volume: to be cut.
+        axes: the axes propagation runs along.
+        roi: on the grid of the prompts.
+
+    Returns:
+        First voxel and the one after the last, on `volume`.
+
+    Raises:
+        BadInput: as `crop_box`.
     """
-
-    def __init__(
-        self,
-        keys: KeysCollection,
-        prompts_key: str = "prompts",
-        *,
-        axes: Sequence[Axis] = (Axis.AXIAL,),
-        roi_key: str = "roi",
-        margin_fraction: float = 0.25,
-        margin_mm: float = 16.0,
-    ) -> None:
-        super().__init__(keys)
-        self.cropper = Crop()
-        self.prompts_key = prompts_key
-        self.roi_key = roi_key
-        self.axes = tuple(axes)
-        self.margin_fraction = margin_fraction
-        self.margin_mm = margin_mm
-
-    def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
-        """Crop the images, move the prompts and the ROI."""
-        out = dict(data)
-        prompts: PromptSet = out[self.prompts_key]
-        roi = out.get(self.roi_key)
-        for key in self.key_iterator(out):
-            whole = grid_of(out[key])
-            box = crop_box(
-                prompts.on(whole),
-                self.axes,
-                roi=None if roi is None else move_bounds(roi, prompts.grid, whole),
-                margin_fraction=self.margin_fraction,
-                margin_mm=self.margin_mm,
-            )
-            start, stop = on_raster(box, whole, self.margin_mm) if roi is None else box
-            slices = self.cropper.compute_slices(roi_start=start.tolist(), roi_end=stop.tolist())
-            # a view would keep the whole volume in memory
-            out[key] = self.cropper(out[key], slices).clone()
-            out[self.prompts_key] = prompts.on(grid_of(out[key]))
-            if roi is not None:
-                out[self.roi_key] = move_bounds(roi, prompts.grid, grid_of(out[key]))
-        return out
-
-    def inverse(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
-        """Pad the images to what they were."""
-        out = dict(data)
-        for key in self.key_iterator(out):
-            out[key] = self.cropper.inverse(out[key])
-        return out
+    here = None if roi is None else move_bounds(roi, prompts.grid, volume)
+    box = crop_box(prompts.on(volume), axes, roi=here)
+    return on_raster(box, volume) if roi is None else box
 
 
 def part_of(grid: Grid, bounds: Bounds) -> Grid:

@@ -8,13 +8,12 @@ that ending.
 
 from __future__ import annotations
 
-import bz2
 import gzip
 import io
 import math
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -25,17 +24,10 @@ import nrrd
 import numpy as np
 
 from lib.errors import BadInput
+from lib.transforms.streams import DECODERS, gunzipped, read_array
 
 _START = 540  # bytes of the longest fixed header, NIfTI-2's
 _TEXT_LIMIT = 4 << 20  # of an NRRD header, or of a NIfTI file's extensions
-_PIECE = 1 << 20
-_ENCODINGS = {
-    "raw": None,
-    "gzip": lambda: zlib.decompressobj(zlib.MAX_WBITS | 16),
-    "gz": lambda: zlib.decompressobj(zlib.MAX_WBITS | 16),
-    "bzip2": bz2.BZ2Decompressor,
-    "bz2": bz2.BZ2Decompressor,
-}
 #: Voxels below this are read whatever the file's size; above it a real image, which holds noise,
 #: compresses far less than a hundredfold, and a bomb a thousandfold.
 _SMALL = 256 << 20
@@ -177,30 +169,39 @@ def read_fields(file: BinaryIO) -> Fields:
     missing = {"dimension", "type", "encoding", "sizes"} - fields.keys()
     if missing:
         raise BadInput(f"its header lacks {', '.join(sorted(missing))}")
-    if str(fields["encoding"]).lower() not in _ENCODINGS:
+    if str(fields["encoding"]).lower() not in DECODERS:
         raise BadInput(f"its encoding {fields['encoding']!r} is not supported: use raw or gzip")
     if len(fields["sizes"]) != fields["dimension"] or min(fields["sizes"], default=0) < 1:
         raise BadInput("its dimensions make no sense")
     return fields
 
 
-def read_voxels(file: BinaryIO, fields: Fields) -> np.ndarray:
-    """The voxels of an NRRD file that stands at the first one: no more than the header promises.
+def read_nrrd(file: BinaryIO) -> np.ndarray:
+    """The voxels of an NRRD file: no more than its header promises.
 
     pynrrd decompresses to the end first and counts then.
 
     Raises:
-        BadInput: there are fewer.
+        BadInput: there are fewer, or as `read_fields`.
     """
-    wanted = _voxel_bytes(fields)
-    decompressor = _ENCODINGS[str(fields["encoding"]).lower()]
-    if decompressor is None:
-        data = file.read(wanted)
-    else:
-        data = b"".join(_decompressed(file, decompressor(), wanted))
-    if len(data) < wanted:
-        raise BadInput(f"it promises {wanted} bytes of voxels and has {len(data)}")
-    return nrrd.read_data({**fields, "encoding": "raw"}, io.BytesIO(data), index_order="F")
+    fields = read_fields(file)
+    stream = DECODERS[str(fields["encoding"]).lower()](file)
+    shape = tuple(int(n) for n in fields["sizes"])
+    return read_array(stream, shape, nrrd.reader._determine_datatype(fields))
+
+
+def read_nifti(path: Path) -> tuple[np.ndarray, float, float]:
+    """The voxels of a NIfTI file as they are stored, and their slope and intercept.
+
+    Raises:
+        BadInput: there are fewer than its header promises, or as `open_nifti`.
+    """
+    promised = open_nifti(path).dataobj
+    with path.open("rb") as file:
+        stream = gunzipped(file) if format_of(path) is Format.NIFTI_GZ else file
+        stream.seek(promised.offset)
+        stored = read_array(stream, promised.shape, promised.dtype)
+    return stored, float(promised.slope), float(promised.inter)
 
 
 def nrrd_affine(fields: Fields) -> tuple[np.ndarray, bool]:
@@ -222,19 +223,6 @@ def nrrd_affine(fields: Fields) -> tuple[np.ndarray, bool]:
         affine[:3, :3] = np.asarray(directions, dtype=float).T
         affine[:3, 3] = fields.get("space origin", np.zeros(3))
     return np.diag([*TO_RAS[space], 1.0]) @ affine, placed
-
-
-def _decompressed(file: BinaryIO, decompressor, wanted: int) -> Iterator[bytes]:
-    """Pieces of what a stream holds, `wanted` bytes at most."""
-    waiting = b""
-    while wanted > 0 and not decompressor.eof:
-        given = waiting or file.read(_PIECE)
-        piece = decompressor.decompress(given, max_length=min(wanted, 64 * _PIECE))
-        waiting = getattr(decompressor, "unconsumed_tail", b"")
-        if not piece and not given:
-            return
-        wanted -= len(piece)
-        yield piece
 
 
 def _voxel_bytes(fields: Fields) -> int:

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import struct
 import zlib
-from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import nrrd
 import numpy as np
 import psutil
 import pydicom
-from monai.config import KeysCollection
-from monai.data import MetaTensor
-from monai.transforms import MapTransform
-from monai.utils import SpaceKeys
+from isal import isal_zlib
+from numpy.typing import NDArray
 
 from lib.errors import BadInput
 from lib.geometry import Grid
 from lib.transforms import header as headers
 from lib.transforms.dicom import series_files
 from lib.transforms.header import Format, Header, read_header
+from lib.transforms.labels import narrowed
+from lib.transforms.volume import Volume
 
 NIFTI = (".nii", ".nii.gz")
 NRRD = (".nrrd", ".nhdr")
@@ -43,6 +43,7 @@ UNREADABLE = (
     ValueError,
     struct.error,
     zlib.error,
+    isal_zlib.error,
     nrrd.NRRDError,
     pydicom.errors.InvalidDicomError,
     nib.filebasedimages.ImageFileError,
@@ -50,15 +51,14 @@ UNREADABLE = (
 )
 
 
-def load_volume(path: str | Path) -> MetaTensor:
+def load_volume(path: str | Path) -> Volume:
     """The CT or MR volume at `path`, as stored.
 
     Args:
         path: `.nii`, `.nii.gz`, `.nrrd`, a folder with one DICOM series, or one multi-frame DICOM.
 
     Returns:
-        (1, X, Y, Z) float32 in the file's voxel order; `affine` maps voxel index to RAS+ mm;
-        `meta["warnings"]` is a list of sentences for the user.
+        The volume in the file's voxel order and number type.
 
     Raises:
         BadInput: missing, damaged or foreign file; not three dimensions (a trailing one of
@@ -66,20 +66,14 @@ def load_volume(path: str | Path) -> MetaTensor:
             series, or one that does not fill a straight grid.
     """
     path = Path(path)
-    array, meta = _read(path)
-    volume = _three_dimensional(array, path).astype(np.float32, copy=False)
-    low, high = float(volume.min()), float(volume.max())
+    volume = _read(path)
+    low, high = volume.extremes
     if not (np.isfinite(low) and np.isfinite(high)):
-        count = volume.size - int(np.isfinite(volume).sum())
+        count = volume.stored.size - int(np.isfinite(volume.stored).sum())
         raise BadInput(f"{path} has {count} voxels that are NaN or infinite: repair it first")
     if low == high:
         raise BadInput(f"{path} has the value {low:g} in every voxel: there is nothing to segment")
-    meta["original_channel_dim"] = 0
-    meta["spatial_shape"] = np.asarray(volume.shape)
-    meta["filename_or_obj"] = str(path)
-    image = MetaTensor.ensure_torch_and_prune_meta(volume[None], meta)
-    grid_of(image)
-    return image
+    return volume
 
 
 def load_labelmap(path: str | Path) -> tuple[np.ndarray, Grid]:
@@ -95,22 +89,11 @@ def load_labelmap(path: str | Path) -> tuple[np.ndarray, Grid]:
         BadInput: missing or damaged file, not three dimensions, negative or fractional values.
     """
     path = Path(path)
-    array, meta = _read(path)
-    labels = _three_dimensional(array, path)
-    if not np.issubdtype(labels.dtype, np.integer):
-        if not np.isfinite(labels).all() or (labels != np.rint(labels)).any():
-            raise BadInput(
-                f"{path} is not a label map: it has fractional values, give whole numbers"
-            )
-        labels = labels.astype(np.int64)
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0:
-        raise BadInput(f"{path} is not a label map: it has the negative value {low}")
-    if high > np.iinfo(np.uint16).max:
-        raise BadInput(f"{path} has the label {high}: use labels up to 65535")
-    return labels.astype(np.uint8 if high < 256 else np.uint16), Grid(
-        labels.shape, np.asarray(meta["affine"])
-    )
+    read = _read(path)
+    try:
+        return narrowed(read.grey), read.grid
+    except BadInput as error:
+        raise BadInput(f"{path} is not a label map: {error}") from None
 
 
 def read_grid(path: str | Path) -> Grid:
@@ -123,35 +106,8 @@ def read_grid(path: str | Path) -> Grid:
     return Grid(_three(promised.shape, Path(path)), promised.affine)
 
 
-def grid_of(image: MetaTensor) -> Grid:
-    """The voxel grid of a (1, X, Y, Z) image."""
-    return Grid(tuple(image.shape[1:]), image.affine.numpy())
-
-
-class LoadVolumed(MapTransform):
-    """`load_volume` for dictionaries.
-
-    Replaces the path under each key by the volume; adds `source_grid` (the file's `Grid`) and
-    `warnings` (list of str).
-    """
-
-    def __init__(self, keys: KeysCollection = "image") -> None:
-        super().__init__(keys)
-
-    def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
-        """Read the files."""
-        out = dict(data)
-        out["warnings"] = list(out.get("warnings", ()))
-        for key in self.key_iterator(out):
-            image = load_volume(out[key])
-            out[key] = image
-            out["source_grid"] = grid_of(image)
-            out["warnings"] += image.meta["warnings"]
-        return out
-
-
-def _read(path: Path) -> tuple[np.ndarray, dict]:
-    """Voxels and MONAI meta data (`affine` in RAS+, `warnings`) of a file or folder."""
+def _read(path: Path) -> Volume:
+    """What a file or folder holds: numbers of any kind that are one volume."""
     name = path.name.lower()
     if not path.exists():
         raise BadInput(f"there is no file or folder {path}")
@@ -165,15 +121,17 @@ def _read(path: Path) -> tuple[np.ndarray, dict]:
     promised = _promised(path)
     _three(promised.shape, path)
     _check_memory(path, promised)
+    slope, intercept = 1.0, 0.0
     try:
         if promised.format is Format.NRRD:
             with path.open("rb") as file:
-                array = headers.read_voxels(file, headers.read_fields(file))
+                stored = headers.read_nrrd(file)
         else:
-            array = np.asanyarray(headers.open_nifti(path).dataobj)
+            stored, slope, intercept = headers.read_nifti(path)
     except UNREADABLE as error:
         raise _damaged(path, error) from error
-    return array, _meta(path, promised.affine, promised.placed)
+    volume = _volume(path, stored, promised.affine, promised.placed)
+    return replace(volume, slope=slope, intercept=intercept)
 
 
 def _promised(path: Path) -> Header:
@@ -200,7 +158,7 @@ def _damaged(path: Path, reason: object) -> BadInput:
 
 
 def _check_memory(path: Path, promised: Header) -> None:
-    needed = promised.voxel_bytes + 4 * math.prod(promised.shape)  # as stored, and as float32
+    needed = promised.voxel_bytes
     free = psutil.virtual_memory().available
     if needed > free:
         raise BadInput(
@@ -209,7 +167,7 @@ def _check_memory(path: Path, promised: Header) -> None:
         )
 
 
-def _dicom(path: Path, files: list[Path], warnings: list[str]) -> tuple[np.ndarray, dict]:
+def _dicom(path: Path, files: list[Path], warnings: list[str]) -> Volume:
     """Slices that are known to be one volume, in order, by ITK."""
     import itk  # costs seconds: only when a DICOM is read
 
@@ -217,18 +175,25 @@ def _dicom(path: Path, files: list[Path], warnings: list[str]) -> tuple[np.ndarr
     try:
         # named, or ITK would choose the reader by a file's first bytes, which are anybody's
         image = itk.imread(names if len(names) > 1 else names[0], imageio=itk.GDCMImageIO.New())
-        array = itk.array_from_image(image).T
+        stored = np.asarray(_Held(image, itk.array_view_from_image(image))).T
         affine = np.eye(4)
         affine[:3, :3] = itk.array_from_matrix(image.GetDirection()) @ np.diag(image.GetSpacing())
         affine[:3, 3] = image.GetOrigin()
     except UNREADABLE as error:
         raise _damaged(path, error) from error
-    meta = _meta(path, _LPS_TO_RAS @ affine, placed=True)
-    meta["warnings"] += warnings
-    return array, meta
+    volume = _volume(path, stored, _LPS_TO_RAS @ affine, placed=True)
+    return replace(volume, warnings=(*volume.warnings, *warnings))
 
 
-def _detached(path: Path) -> tuple[np.ndarray, dict]:
+class _Held:
+    """The voxels of an ITK image, which they keep alive: ITK's own views let go of it."""
+
+    def __init__(self, image: object, voxels: NDArray[Any]) -> None:
+        self.image = image
+        self.__array_interface__ = voxels.__array_interface__
+
+
+def _detached(path: Path) -> Volume:
     """A header on one's own disk, with its voxels in a file beside it."""
     try:
         fields = nrrd.read_header(str(path))
@@ -238,31 +203,24 @@ def _detached(path: Path) -> tuple[np.ndarray, dict]:
         affine, placed = headers.nrrd_affine(fields)
         with path.open("rb") as file:
             nrrd.read_header(file)
-            array = nrrd.read_data(fields, file, str(path))
+            stored = nrrd.read_data(fields, file, str(path))
     except BadInput:
         raise
     except UNREADABLE as error:
         raise _damaged(path, error) from error
-    return array, _meta(path, affine, placed)
+    return _volume(path, stored, affine, placed)
 
 
-def _meta(path: Path, affine: np.ndarray, placed: bool) -> dict:
-    guess = f"{path.name} does not say how it lies in space; left and right are a guess"
-    return {
-        "affine": np.array(affine, dtype=np.float64),
-        "original_affine": np.array(affine, dtype=np.float64),
-        "space": SpaceKeys.RAS,
-        "warnings": [] if placed else [guess],
-    }
-
-
-def _three_dimensional(array: np.ndarray, path: Path) -> np.ndarray:
-    array = array.reshape(_three(array.shape, path))
-    if array.dtype.names or not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
+def _volume(path: Path, stored: NDArray[Any], affine: NDArray[Any], placed: bool) -> Volume:
+    stored = stored.reshape(_three(stored.shape, path), order="F")
+    if stored.dtype.names or not np.issubdtype(stored.dtype, np.number) or np.iscomplexobj(stored):
         raise BadInput(
             f"{path} holds colours or complex numbers: give a volume with one value each"
         )
-    return array
+    if stored.dtype.kind == "f":
+        stored = stored.astype(np.float32, copy=False)
+    guess = f"{path.name} does not say how it lies in space; left and right are a guess"
+    return Volume(stored, Grid(stored.shape, affine), warnings=() if placed else (guess,))
 
 
 def _three(shape: tuple[int, ...], path: Path) -> tuple[int, int, int]:

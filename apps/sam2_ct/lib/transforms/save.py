@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 from contextlib import nullcontext
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
+from lib.errors import BadInput
 from lib.files import check_output, write_whole
 from lib.geometry import Grid
+from lib.transforms.labels import narrowed
 from lib.transforms.load import NIFTI, NRRD
+from lib.transforms.streams import gzipped
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 
@@ -44,16 +46,17 @@ def save_labelmap(
     check_output(path)
     if array.shape != grid.shape:
         raise ValueError(f"labels of shape {array.shape} on a grid of shape {grid.shape}")
-    low, high = int(array.min()), int(array.max())
-    if low < 0 or high > np.iinfo(np.uint16).max:
-        raise ValueError(f"labels run from {low} to {high}, files hold 0 to 65535")
-    labels = array.astype(np.uint8 if high < 256 else np.uint16)
+    try:
+        labels = narrowed(array)
+    except BadInput as error:  # no file of somebody else's: our own defect
+        raise ValueError(str(error)) from error
 
     ending = next(e for e in (".nii.gz", ".nii", ".nrrd") if path.name.lower().endswith(e))
     if ending in NRRD:
         write_whole(path, lambda partial: _write_nrrd(labels, grid, partial, compress))
     else:
-        write_whole(path, lambda partial: nib.save(_nifti(labels, grid, like), partial))
+        image = _nifti(labels, grid, like)
+        write_whole(path, lambda partial: _write_nifti(image, partial, ending != ".nii"))
 
 
 def _nifti(labels: np.ndarray, grid: Grid, like: str | Path | None) -> nib.Nifti1Image:
@@ -77,8 +80,13 @@ def _nifti(labels: np.ndarray, grid: Grid, like: str | Path | None) -> nib.Nifti
     return image
 
 
+def _write_nifti(image: nib.Nifti1Image, path: Path, compress: bool) -> None:
+    with path.open("wb") as file, gzipped(file) if compress else nullcontext(file) as out:
+        image.to_file_map({"image": nib.FileHolder(fileobj=out)})
+
+
 def _write_nrrd(labels: np.ndarray, grid: Grid, path: Path, compress: bool) -> None:
-    """Slice by slice: pynrrd copies the whole array at once, and every other thread waits."""
+    """Slice by slice: neither a copy of the whole, nor do other threads wait."""
     directions = (_RAS_TO_LPS @ grid.affine[:3, :3]).T
     header = [
         "NRRD0004",
@@ -95,7 +103,7 @@ def _write_nrrd(labels: np.ndarray, grid: Grid, path: Path, compress: bool) -> N
     stored = labels.dtype.newbyteorder("<")
     with path.open("wb") as file:
         file.write("\n".join([*header, "", ""]).encode("ascii"))
-        with gzip.GzipFile("", "wb", 6, file, 0) if compress else nullcontext(file) as out:
+        with gzipped(file) if compress else nullcontext(file) as out:
             for k in range(labels.shape[2]):
                 out.write(labels[:, :, k].astype(stored, copy=False).tobytes(order="F"))
 

@@ -1,20 +1,33 @@
-"""Grey values to [0, 1]: level and width, percentiles, and CLAHE.
-
-Arrays alone; `lib.transforms.dictionary` has the MONAI transform.
-"""
+"""Grey values to [0, 1]: level and width, percentiles, and CLAHE. Arrays alone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lib.errors import BadInput
+from lib.transforms.percentiles import percentiles
 
 # 1024 grey levels; the clip limit allows each the 2.56-fold of an even histogram, as the
 # customary 0.01 does for 256
 _CLAHE_BINS = 1024
 _CLAHE_CLIP = 2.56 / _CLAHE_BINS
+
+
+class Spread(Protocol):
+    """How grey values are spread."""
+
+    @property
+    def extremes(self) -> tuple[float, float]:
+        """Least and greatest."""
+        ...
+
+    def percentiles(self, low: float, high: float) -> tuple[float, float]:
+        """Two percentiles, 0 to 100, ascending."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -36,20 +49,32 @@ class Window:
         """Whether the limits are in HU."""
         return self.level is not None
 
-    def limits(self, volume: np.ndarray) -> tuple[float, float]:
-        """The grey values that become 0 and 1."""
+    def limits(self, values: NDArray[Any] | Spread) -> tuple[float, float]:
+        """The grey values that become 0 and 1.
+
+        Args:
+            values: all of them; no copy is made of integers.
+
+        Raises:
+            BadInput: the percentiles coincide (nearly all voxels have the same value).
+        """
         if self.level is not None and self.width is not None:
             return self.level - self.width / 2, self.level + self.width / 2
-        if self.percentiles == (0.0, 100.0):
-            return float(volume.min()), float(volume.max())
-        low, high = np.percentile(volume, self.percentiles)
-        return float(low), float(high)
+        spread = _Plain(values) if isinstance(values, np.ndarray) else values
+        whole = self.percentiles == (0.0, 100.0)
+        low, high = spread.extremes if whole else spread.percentiles(*self.percentiles)
+        if not high > low:
+            raise BadInput(
+                f"nearly all voxels have the value {low:g}, percentiles show nothing: "
+                "choose the window none or LEVEL,WIDTH"
+            )
+        return low, high
 
-    def apply(self, volume: np.ndarray, axis_dim: int = 2) -> np.ndarray:
+    def apply(self, values: NDArray[Any], axis_dim: int = 2) -> NDArray[np.float32]:
         """Map (X, Y, Z) grey values to [0, 1], in floating point throughout.
 
         Args:
-            volume: (X, Y, Z), any real type.
+            values: (X, Y, Z), any real type.
             axis_dim: the dimension slices are stacked in, for CLAHE.
 
         Returns:
@@ -58,15 +83,7 @@ class Window:
         Raises:
             BadInput: the percentiles coincide (nearly all voxels have the same value).
         """
-        low, high = self.limits(volume)
-        if not high > low:
-            raise BadInput(
-                f"nearly all voxels have the value {low:g}, percentiles show nothing: "
-                "choose the window none or LEVEL,WIDTH"
-            )
-        scaled = np.subtract(volume, np.float32(low), dtype=np.float32)
-        scaled /= np.float32(high - low)
-        np.clip(scaled, 0, 1, out=scaled)
+        scaled = scale(values, self.limits(values))
         if self.clahe:
             equalise(scaled, axis_dim)
         return scaled
@@ -96,7 +113,16 @@ PRESETS = {
 }
 
 
-def equalise(volume: np.ndarray, axis_dim: int) -> None:
+def scale(values: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.float32]:
+    """Grey values of any real type to [0, 1]: the limits become 0 and 1, what lies beyond, too."""
+    low, high = limits
+    scaled = np.empty(values.shape, dtype=np.float32)
+    np.subtract(values, np.float32(low), out=scaled, dtype=np.float32, casting="same_kind")
+    scaled /= np.float32(high - low)
+    return np.clip(scaled, 0, 1, out=scaled)
+
+
+def equalise(volume: NDArray[np.float32], axis_dim: int) -> None:
     """CLAHE of (X, Y, Z) values in [0, 1], in place, slice by slice along a dimension."""
     # costs half a second, and parsing a window needs none of it
     from skimage.exposure import equalize_adapthist
@@ -104,6 +130,23 @@ def equalise(volume: np.ndarray, axis_dim: int) -> None:
     for plane in np.moveaxis(volume, axis_dim, 0):
         if plane.max() > plane.min():
             plane[...] = equalize_adapthist(plane, clip_limit=_CLAHE_CLIP, nbins=_CLAHE_BINS)
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """The spread of an array."""
+
+    values: NDArray[Any]
+
+    @property
+    def extremes(self) -> tuple[float, float]:
+        """Least and greatest."""
+        return float(self.values.min()), float(self.values.max())
+
+    def percentiles(self, low: float, high: float) -> tuple[float, float]:
+        """Two percentiles."""
+        a, b = percentiles(self.values, (low, high))
+        return a, b
 
 
 def parse_window(text: str) -> Window:

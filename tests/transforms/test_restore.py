@@ -1,17 +1,23 @@
 """From the file to the engine and back, for every orientation: nothing may move by a voxel."""
 
+from dataclasses import dataclass
+
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.transforms import Compose
+from monai.data import MetaTensor
+from monai.transforms import Orientation
 
 from lib.geometry import Axis, Grid
 from lib.prompts.labelmap import from_labelmap
 from lib.prompts.types import Box, Mask, Points, PromptSet, in_plane_dims, lift
-from lib.transforms.chain import pre_transforms, to_file_grid
-from lib.transforms.load import grid_of, load_volume
+from lib.transforms.crop import crop_box, on_raster, part_of
+from lib.transforms.load import load_volume
+from lib.transforms.restore import to_file_grid
+from lib.transforms.volume import Volume
 from lib.transforms.window import PRESETS
+from lib.transforms.windowed import Windowed
 from tests.geometry.grids import AFFINES, random_labels, world
 from tests.transforms.conftest import hu
 
@@ -26,9 +32,28 @@ def small_mask(grid: Grid, axis: Axis, seed=0) -> Mask:
     return Mask(axis, 21, 1, mask)
 
 
-def prepare(path, prompts, **options):
-    options = {"margin_mm": 3, **options}
-    return Compose(pre_transforms(**options))({"image": path, "prompts": prompts})
+@dataclass
+class Prepared:
+    """What the engine sees of a file, for some prompts."""
+
+    image: np.ndarray
+    prompts: PromptSet
+    source_grid: Grid
+    warnings: tuple[str, ...]
+
+
+def prepare(path, prompts, axis=Axis.AXIAL) -> Prepared:
+    volume = load_volume(path)
+    shown = Windowed(volume.upright(), PRESETS["bone"])
+    # three millimetres of margin, or the crop of so small a volume would be all of it
+    start, stop = crop_box(prompts.on(shown.grid), (axis,), margin_mm=3)
+    bounds = on_raster((start, stop), shown.grid, 3)
+    return Prepared(
+        shown.part(bounds, axis),
+        prompts.on(part_of(shown.grid, bounds)),
+        volume.grid,
+        volume.warnings,
+    )
 
 
 @pytest.mark.parametrize("axis", list(Axis))
@@ -37,41 +62,41 @@ class TestEveryOrientation:
     def test_contract(self, nifti, affine, axis):
         source = Grid(SHAPE, affine)
         data = prepare(
-            nifti(hu(SHAPE), affine), PromptSet(source, (small_mask(source, axis),)), axes=(axis,)
+            nifti(hu(SHAPE), affine), PromptSet(source, (small_mask(source, axis),)), axis=axis
         )
-        image = data["image"]
-        assert nib.aff2axcodes(image.affine.numpy()) == ("R", "A", "S")
-        assert image.dtype == torch.float32
+        image = data.image
+        assert nib.aff2axcodes(data.prompts.grid.affine) == ("R", "A", "S")
+        assert image.dtype == np.float32
+        assert image.flags.c_contiguous
         assert 0 <= image.min() < image.max() <= 1
-        assert image.ndim == 4
-        assert image.shape[1 + axis.dim] == SHAPE[source.dim_of(axis)]
-        assert image.numel() < hu(SHAPE).size / 4
-        assert data["prompts"].grid.same_as(grid_of(image))
-        assert data["source_grid"].same_as(source)
-        assert data["warnings"] == []
+        assert image.shape == data.prompts.grid.shape
+        assert image.shape[axis.dim] == SHAPE[source.dim_of(axis)]
+        assert image.size < hu(SHAPE).size / 4
+        assert data.source_grid.same_as(source)
+        assert data.warnings == ()
 
     def test_every_voxel_comes_back(self, nifti, affine, axis):
         source = Grid(SHAPE, affine)
         array = hu(SHAPE)
         data = prepare(
-            nifti(array, affine), PromptSet(source, (small_mask(source, axis),)), axes=(axis,)
+            nifti(array, affine), PromptSet(source, (small_mask(source, axis),)), axis=axis
         )
-        back = to_file_grid(data["image"][0].numpy(), data["image"], data["source_grid"], fill=-1)
+        back = to_file_grid(data.image, data.prompts.grid, data.source_grid, fill=-1)
         inside = back != -1
-        assert inside.sum() == data["image"].numel()
+        assert inside.sum() == data.image.size
         np.testing.assert_array_equal(back[inside], PRESETS["bone"].apply(array)[inside])
 
     def test_random_labels_there_and_back(self, nifti, affine, axis):
         source = Grid(SHAPE, affine)
         data = prepare(
-            nifti(hu(SHAPE), affine), PromptSet(source, (small_mask(source, axis),)), axes=(axis,)
+            nifti(hu(SHAPE), affine), PromptSet(source, (small_mask(source, axis),)), axis=axis
         )
-        cropped = data["prompts"].grid
+        cropped = data.prompts.grid
         labels = random_labels(cropped.shape)
-        back = to_file_grid(labels, data["image"], data["source_grid"])
+        back = to_file_grid(labels, data.prompts.grid, data.source_grid)
         assert back.dtype == labels.dtype
         assert (back != 0).sum() == (labels != 0).sum()
-        again = data["source_grid"].map_to(cropped).array(back, cropped.shape)
+        again = data.source_grid.map_to(cropped).array(back, cropped.shape)
         np.testing.assert_array_equal(again, labels)
 
     def test_prompts_stay_on_the_same_anatomy(self, nifti, affine, axis):
@@ -85,16 +110,16 @@ class TestEveryOrientation:
             ),
         )
         array = hu(SHAPE)
-        data = prepare(nifti(array, affine), prompts, axes=(axis,))
+        data = prepare(nifti(array, affine), prompts, axis=axis)
         windowed = PRESETS["bone"].apply(array)
-        for before, after in zip(prompts.prompts, ordered(data["prompts"], prompts), strict=True):
-            ijk, moved = voxels_of(before, source), voxels_of(after, data["prompts"].grid)
+        for before, after in zip(prompts.prompts, ordered(data.prompts, prompts), strict=True):
+            ijk, moved = voxels_of(before, source), voxels_of(after, data.prompts.grid)
             np.testing.assert_allclose(
                 in_order(world(source, ijk)),
-                in_order(world(data["prompts"].grid, moved)),
+                in_order(world(data.prompts.grid, moved)),
                 atol=1e-3,
             )
-            here = data["image"][0].numpy()[tuple(moved.T)]
+            here = data.image[tuple(moved.T)]
             np.testing.assert_array_equal(np.sort(windowed[tuple(ijk.T)]), np.sort(here))
 
 
@@ -120,17 +145,15 @@ def in_order(mm: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("affine", AFFINES)
-def test_the_same_as_monais_own_inverse(nifti, affine):
-    source = Grid(SHAPE, affine)
-    prompts = PromptSet(source, (small_mask(source, Axis.AXIAL),))
-    chain = Compose(pre_transforms(margin_mm=3))
-    data = chain({"image": nifti(hu(SHAPE), affine), "prompts": prompts})
-    labels = random_labels(tuple(data["image"].shape[1:]))
-    predicted = data["image"].clone()
-    predicted.copy_(torch.from_numpy(labels)[None])
-    undone = chain.inverse({"image": predicted})["image"]
-    ours = to_file_grid(labels, data["image"], data["source_grid"])
-    np.testing.assert_array_equal(undone[0].numpy().astype(np.uint8), ours)
+def test_upright_as_monai_turns_a_volume(affine):
+    array = hu(SHAPE)
+    volume = Volume(array, Grid(SHAPE, affine))
+    image = MetaTensor(torch.from_numpy(array)[None], torch.from_numpy(affine))
+    turned = Orientation(axcodes="RAS", labels=None)(image)
+    upright = volume.upright()
+    assert np.shares_memory(upright.stored, array), "a view"
+    np.testing.assert_array_equal(upright.stored, turned[0].numpy())
+    np.testing.assert_array_equal(upright.grid.affine, turned.affine.numpy())
 
 
 def test_a_label_map_in_another_orientation_than_the_ct(nifti):
@@ -148,10 +171,8 @@ def test_a_label_map_in_another_orientation_than_the_ct(nifti):
     straight = prepare(path, from_labelmap(labels, source))
     other = Grid(turned.shape, turned.affine)
     through = prepare(path, from_labelmap(np.asarray(turned.dataobj), other))
-    assert torch.equal(straight["image"].as_tensor(), through["image"].as_tensor())
-    np.testing.assert_array_equal(
-        straight["prompts"].prompts[0].mask, through["prompts"].prompts[0].mask
-    )
+    np.testing.assert_array_equal(straight.image, through.image)
+    np.testing.assert_array_equal(straight.prompts.prompts[0].mask, through.prompts.prompts[0].mask)
 
 
 def test_dicom_series(series):
@@ -159,12 +180,12 @@ def test_dicom_series(series):
     folder = series(array, direction=(-1, 0, 0, 0, 1, 0))
     labels = np.zeros(SHAPE, np.uint8)
     labels[20:26, 18:24, 21] = 1
-    source = grid_of(load_volume(folder))
+    source = load_volume(folder).grid
     data = prepare(folder, from_labelmap(labels, source))
-    (prompt,) = data["prompts"].prompts
-    mask = np.zeros(data["prompts"].grid.shape, np.uint8)
+    (prompt,) = data.prompts.prompts
+    mask = np.zeros(data.prompts.grid.shape, np.uint8)
     np.moveaxis(mask, 2, 0)[prompt.index][prompt.mask] = 1
-    np.testing.assert_array_equal(to_file_grid(mask, data["image"], source), labels)
+    np.testing.assert_array_equal(to_file_grid(mask, data.prompts.grid, source), labels)
 
 
 def test_a_prediction_of_another_shape_is_a_defect():

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
@@ -70,6 +70,11 @@ class Log:
     def label(self) -> str:
         """The object name it is filed under."""
         return str(self.content["label"])
+
+    @property
+    def key(self) -> Key:
+        """Whose result of what."""
+        return Key(str(self.content["client"]), str(self.content["image"]), self.label)
 
     @property
     def label_names(self) -> dict[str, int]:
@@ -170,6 +175,7 @@ class Results:
         self.folder = folder
         self.changed: Bell[Key] = Bell()
         self._lock = threading.Lock()
+        self._clients: dict[str, str] = {}  # by the name of their folder, where that is another
 
     def add(
         self,
@@ -222,22 +228,48 @@ class Results:
         newest = (max(p.glob("*.json"), default=None) for p in sorted(place.glob("*")))
         return [read_log(log).label for log in newest if log is not None]
 
-    def undo(self, key: Key) -> Entry | None:
+    def of_clients(self, wanted: Callable[[str], bool]) -> list[Entry]:
+        """Results of the clients that are `wanted` by name, newest first, of all images."""
+        found: list[Path] = []
+        for folder in self.folder.glob("*/*"):  # FOLDER/<image>/<client>
+            name = self._client_of(folder)
+            if name is not None and wanted(name):
+                found += folder.glob("*/*.json")
+        return [Entry(path) for path in sorted(found, key=lambda p: p.name, reverse=True)]
+
+    def undo(self, key: Key, expected: Entry | None = None) -> Entry | None:
         """Set the newest result aside; the one before it, if any, is the newest then.
 
+        Args:
+            key: whose result of what.
+            expected: the newest result, as far as whoever asks knows.
+
         Raises:
-            BadInput: there is nothing to undo.
+            BadInput: there is nothing to undo, or there is a newer one than `expected`.
         """
         with self._lock:
             newest = self.last(key)
             if newest is None:
                 raise BadInput(f"{key.label!r} has no result to undo")
+            if expected not in (None, newest):
+                raise BadInput(f"{key.label!r} has a newer result by now: undo that one first")
             aside = newest.path.parent / _UNDONE
             aside.mkdir(exist_ok=True)
             newest.path.replace(aside / newest.path.name)  # first: without it the rest is not there
             newest.labels_path.replace(aside / newest.labels_path.name)
         self.changed.ring(key)
         return self.last(key)
+
+    def _client_of(self, folder: Path) -> str | None:
+        """The client whose folder it is; None if there is no result in it."""
+        if "~" not in folder.name:
+            return folder.name  # is the name itself, see `_slug`
+        if folder.name not in self._clients:
+            log = next(folder.glob("*/*.json"), None)
+            if log is None:
+                return None
+            self._clients[folder.name] = str(read_log(log).content["client"])
+        return self._clients[folder.name]
 
     def _place(self, key: Key) -> Path:
         return self.folder / _slug(key.image) / _slug(key.client) / _slug(key.label)

@@ -38,8 +38,12 @@ def to_dicom_seg(datastore: Datastore, series: str, result: Mapping[str, object]
         BadInput: an empty result (DICOM SEG cannot hold one).
     """
     names = {number: name for name, number in result["params"]["label_names"].items()}
-    folder = Path(datastore.get_image_uri(series)).parent / series
-    return write_seg(folder, Path(str(result["file"])), named(names))
+    return write_seg(series_folder(datastore, series), Path(str(result["file"])), named(names))
+
+
+def series_folder(datastore: Datastore, series: str) -> Path:
+    """The copy of a series as DICOM files, which is fetched if there is none."""
+    return Path(datastore.get_image_uri(series)).parent / series
 
 
 def write_seg(series: Path, labels: Path, segments: Mapping[int, Segment]) -> Path:

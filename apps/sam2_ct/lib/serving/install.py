@@ -27,6 +27,7 @@ from lib.serving.guards import LoopbackOnly, UploadLimit
 from lib.serving.ohif import OhifCookies, ohif_pages
 from lib.serving.origins import OwnPagesOnly, own_names
 from lib.serving.page.events import Streams
+from lib.serving.page.result_routes import result_routes
 from lib.serving.page.routes import page_routes
 from lib.serving.proxy import dicom_proxy
 from lib.serving.roles import USER
@@ -108,6 +109,7 @@ def install(
         session_routes(instance),
         own_routes(instance, board, results),
         page_routes(streams, desk, has_dicom),
+        result_routes(instance, results, openness.loopback_only),
         auth_routes(desk),
         ohif_pages(),
     ]

@@ -1,5 +1,6 @@
 """Each infer task called directly: a viewer's request in, a label map and its story out."""
 
+import pkgutil
 from pathlib import Path
 
 import nibabel as nib
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from lib.configs.tasks import TaskConfig
+from lib.engine.clock import Clock
 from lib.engine.jobs import JobBoard
 from lib.engine.log import Key, Results
 from lib.engine.models import Engines, ModelKey
@@ -20,6 +22,7 @@ from lib.infers.propagate import PropagateTask
 from lib.infers.request import Asker, ViewerRequest
 from lib.transforms.load import load_labelmap
 from tests.engine import phantom
+from tests.engine.passing import Time
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +87,49 @@ def test_masks(services, ct, tmp_path):
     assert {s["object"] for s in params["next_slices"]} <= {1}
     assert params["decided"][0] == "prompts of 'rod': axial slices 2, 8, 13"
     assert (services.results.folder / params["log"]).is_file()
+
+
+#: Where a request works, in the order it comes there: module, function, and in which stage.
+WORK = (
+    ("lib.engine.models.Engines.get", "model"),
+    ("lib.engine.pipeline.load_volume", "load"),
+    ("lib.engine.pipeline.unlike_ct", "window"),
+    ("lib.infers.masks.load_labelmap", "prompts"),
+    ("lib.infers.masks.from_scribbles", "prompts"),
+    ("lib.engine.pipeline.pieces_of", "crop"),
+    ("lib.transforms.windowed.scale", "crop"),
+    ("lib.propagation.inferer.with_prior", "merge"),
+    ("lib.engine.pipeline.label_map", "restore"),
+    ("lib.engine.pipeline.leave_out", "restore"),
+    ("lib.engine.pipeline.next_slices", "report"),
+    ("lib.engine.log.save_labelmap", "log"),
+    ("lib.engine.log.fingerprint", "log"),
+    ("lib.infers.base.save_labelmap", "answer"),
+)
+
+
+def test_every_second_of_a_request_lies_in_a_named_stage(services, ct, tmp_path, monkeypatch):
+    time = Time()
+    for n, (name, _) in enumerate(WORK):
+        where, _, function = name.rpartition(".")
+        place = pkgutil.resolve_name(where)
+        monkeypatch.setattr(place, function, time.of(getattr(place, function), 2.0**n))
+    task, painted = MaskTask(services), scribbles(tmp_path, phantom.painted() * np.uint8(3))
+    request = ViewerRequest.parse(
+        SEGMENTS, task.name, Asker("me", "ct", "v"), label_file=painted, clock=Clock(time)
+    )
+    begun = time.now
+    file, params = task(request, ct)
+    Path(file).unlink()
+    told = params["seconds"]
+    assert sum(told.values()) == pytest.approx(time.now - begun, abs=0.01)
+    expected = dict.fromkeys(dict.fromkeys(stage for _, stage in WORK), 0.0)
+    for n, (_, stage) in enumerate(WORK):
+        expected[stage] += 2.0**n
+    measured = told["encode"] + told["track"]  # by the network itself, and taken off the merging
+    assert {stage: told[stage] for stage in expected} == pytest.approx(
+        expected | {"merge": expected["merge"] - measured}, abs=0.01
+    )
 
 
 def test_masks_again_take_what_changed(services, ct, tmp_path):

@@ -16,18 +16,15 @@ _OPTIONAL = (
 )
 
 
-def load_monai(*besides: str) -> None:
+def load_monai() -> None:
     """Import MONAI as if its optional packages were not installed.
 
     They can be imported afterwards; what MONAI would have done with them raises its
     `OptionalImportError`. If MONAI is loaded already, nothing happens.
-
-    Args:
-        besides: further packages that the caller has no need of.
     """
     if "monai" in sys.modules:
         return
-    hidden = {name for name in (*_OPTIONAL, *besides) if name not in sys.modules}
+    hidden = {name for name in _OPTIONAL if name not in sys.modules}
     sys.modules.update(dict.fromkeys(hidden))  # None there makes their import fail
     try:
         import monai  # noqa: F401

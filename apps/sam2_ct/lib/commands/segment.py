@@ -14,7 +14,6 @@ from lib.commands.options import with_options
 from lib.configs.options import ServerOptions, Settings, Where, read_options
 from lib.errors import BadInput
 from lib.files import DICOM_SEG, check_folder, check_output, check_picture, write_json
-from lib.lean import load_monai
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,20 +79,20 @@ def segment(
         names = named({value: name for name, value in chosen.labels.items()})
 
     # torch and the engine load here, after everything cheap has been checked
-    load_monai("itk")
     from lib.engine.clock import Clock
-    from lib.engine.pipeline import Pipeline
-    from lib.engine.recipe import Recipe
-    from lib.models.build import load_predictor
 
     clock = Clock()
+    with clock("start"):
+        from lib.engine.pipeline import Pipeline
+        from lib.engine.recipe import Recipe
+        from lib.models.build import load_predictor
     with clock("model"):
         loaded = load_predictor(chosen.model, chosen.checkpoint, chosen.device, chosen.precision)
     _warn(loaded.warnings)
     pipeline = Pipeline(loaded)
-    with clock("load"):
-        case = pipeline.open(ct, settings)
-        _warn(case.warnings)
+    case = pipeline.open(ct, settings, clock)
+    _warn(case.warnings)
+    with clock("prompts"):
         marked, axis = read_prompts(case.source_grid, settings.axis, prompts, points)
     names = names or of_slicer(prompts)
     console.print(
@@ -132,6 +131,7 @@ def read_prompts(
         BadInput: a file that cannot be used, or that lies on another grid.
     """
     from lib.prompts.axis import painted_axis
+    from lib.prompts.boxes import where
     from lib.prompts.files import read_points
     from lib.prompts.labelmap import from_labelmap
     from lib.prompts.types import PromptSet
@@ -140,7 +140,7 @@ def read_prompts(
     marked, axis = [], asked
     if labelmap is not None:
         labels, its_grid = load_labelmap(labelmap)
-        axis = painted_axis(asked, labels > 0, its_grid)
+        axis = painted_axis(asked, where(lambda v: v != 0, labels), its_grid)
         # a flip, permutation or crop of the CT's grid (Slicer's .seg.nrrd) moves over exactly
         marked += from_labelmap(labels, its_grid, axis).on(grid).prompts
     if points is not None:
@@ -157,7 +157,6 @@ def _replay(
     report: Path | None,
     picture: Path | None,
 ) -> None:
-    load_monai("itk")
     from lib.dicom_seg.segments import named
     from lib.engine.log import read_log
     from lib.engine.replay import replay
@@ -244,12 +243,17 @@ def _with_picture(
     """
     if picture is None:
         return outcome
+    from lib.engine.clock import Clock
     from lib.pictures.result import write_picture
 
     told = {value: segment.name for value, segment in names.items()}
-    write_picture(picture, case, outcome, prompts, told)
+    clock = Clock()
+    with clock("picture"):
+        write_picture(picture, case, outcome, prompts, told)
     said = outcome.report
-    return replace(outcome, report=replace(said, written=(*said.written, picture)))
+    seconds = {**said.seconds, **clock.seconds}
+    report = replace(said, written=(*said.written, picture), seconds=seconds)
+    return replace(outcome, report=report)
 
 
 def _check_output(output: Path, ct: Path | None) -> None:

@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 
 from lib.engine.report import CropReport, ObjectReport
 from lib.geometry import Axis, Grid
+from lib.prompts.boxes import box_of, empty_like_file
 from lib.propagation.fusion import ABSENT, separate
 from lib.propagation.records import ObjectEnds, Propagated, Rule
 from lib.transforms.restore import to_file_grid
+
+_NOWHERE = (slice(0, 0),) * 3
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,8 @@ def label_map(
         overlap: objects may share voxels.
 
     Returns:
-        (X, Y, Z) uint16, each voxel to the object with the highest positive logit; if `overlap`,
-        (objects, X, Y, Z) bool in the order of `ids`.
+        (X, Y, Z), each voxel to the object with the highest positive logit, uint8 if the ids fit,
+        else uint16; if `overlap`, (objects, X, Y, Z) bool in the order of `ids`.
     """
     corners = [crop_report(part, source) for part in parts]
     first = np.min([c.first for c in corners], axis=0)
@@ -53,7 +56,8 @@ def label_map(
     box = Grid(tuple(stop - first), moved)  # nothing is found outside it
     logits = ((i, _logits_in(box, parts, i)) for i in ids)
     inside = separate(logits, overlap)
-    labels = np.zeros((*inside.shape[:-3], *source.shape), dtype=inside.dtype)
+    small = inside.dtype if overlap else np.min_scalar_type(max(ids))
+    labels = empty_like_file((*inside.shape[:-3], *source.shape), small)
     labels[..., first[0] : stop[0], first[1] : stop[1], first[2] : stop[2]] = inside
     return labels
 
@@ -135,17 +139,19 @@ def leave_out(
     """
     reports = []
     for n, object_id in enumerate(ids):
-        its = labels[n] if labels.ndim == 4 else labels == object_id
+        volume = labels[n] if labels.ndim == 4 else labels
+        box = box_of(volume) or _NOWHERE
+        inside = volume[box]
+        its = inside if labels.ndim == 4 else inside == object_id
         counts = []
         for excluded in (taken, wiped):
             if excluded is None:
                 counts.append(0)
                 continue
-            out = its & excluded
+            out = its & excluded[box]
             counts.append(int(out.sum()))
-            if counts[-1]:
-                (labels[n] if labels.ndim == 4 else labels)[out] = 0
-                its = its & ~out
+            inside[out] = 0
+            its = its & ~out
         left_to_others, left_empty = counts
         reports.append(
             ObjectReport(

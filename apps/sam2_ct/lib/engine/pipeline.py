@@ -11,7 +11,7 @@ import platform
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -109,23 +109,31 @@ class Pipeline:
         self._lock = threading.Lock()
         self._opened: OrderedDict[tuple[object, ...], Case] = OrderedDict()
 
-    def open(self, path: str | Path, settings: Settings) -> Case:
+    def open(self, path: str | Path, settings: Settings, clock: Clock | None = None) -> Case:
         """Read a volume and turn it upright; the last two stay open for corrections.
+
+        Args:
+            path: file or folder.
+            settings: have the window; its percentiles are found here.
+            clock: is told the seconds.
 
         Raises:
             BadInput: the file cannot be used.
         """
+        clock = clock or Clock()
         path = Path(path)
         key = (path, *_state_of(path))
         case = self._opened.get(key)
         if case is None or case.shown.window != settings.window:
             if case is None:
-                volume = load_volume(path)
+                with clock("load"):
+                    volume = load_volume(path)
                 source, upright = volume.grid, volume.upright()
             else:
                 source, upright = case.source_grid, case.shown.volume
-            warnings = (*upright.warnings, *unlike_ct(upright, settings.window))
-            case = Case(path, Windowed(upright, settings.window), source, warnings)
+            with clock("window"):
+                warnings = (*upright.warnings, *unlike_ct(upright, settings.window))
+                case = Case(path, Windowed(upright, settings.window), source, warnings)
             self._opened[key] = case
             while len(self._opened) > _OPEN_VOLUMES:
                 self._opened.popitem(last=False)
@@ -157,9 +165,10 @@ class Pipeline:
         clock = clock or Clock()
         source, ids = case.source_grid, recipe.prompts.object_ids
         _check_taken(recipe.taken, source)
-        wiped = as_voxels(recipe.wiped, source) if recipe.wiped else None
-        excluded = [e for e in (recipe.taken, wiped) if e is not None]
-        pieces = pieces_of(recipe, case.shown.grid, self.model.image_size)
+        with clock("crop"):
+            wiped = as_voxels(recipe.wiped, source) if recipe.wiped else None
+            excluded = [e for e in (recipe.taken, wiped) if e is not None]
+            pieces = pieces_of(recipe, case.shown.grid, self.model.image_size)
         whole = None if progress is None else ProgressOfAll(progress, len(pieces))
         parts = [
             self._run(
@@ -177,8 +186,10 @@ class Pipeline:
                 written = tuple(write(labels, source))
         replayed = None
         if logged is not None:
-            replayed = Replay(logged.log, fingerprint(labels) == logged.labels_sha256)
-        report = self._report(case, recipe, parts, objects, clock, written, replayed)
+            with clock("compare"):
+                replayed = Replay(logged.log, fingerprint(labels) == logged.labels_sha256)
+        with clock("report"):
+            report = self._report(case, recipe, parts, objects, clock, written, replayed)
         return Outcome(labels, source, report)
 
     def _run(
@@ -196,7 +207,7 @@ class Pipeline:
         marked = piece.prompts
         if piece.crop is None:  # else nothing but that crop is looked at
             marked = self._looked_at(case, marked, clock)
-        with clock("prepare"):
+        with clock("crop"):
             volume = case.shown.grid
             bounds = (
                 bounds_for(marked, volume, settings.axes, piece.roi)
@@ -209,7 +220,7 @@ class Pipeline:
             whole = source.map_to(prompts.grid)
             foreign = [whole.array(e, prompts.grid.shape) for e in excluded]
             extent = settings.extent.on(settings.axis, source, prompts.grid)
-        with self._alone(), clock("propagate"):
+        with self._alone(clock), clock("merge"):
             found = self.inferer(
                 seen[axes[0]],
                 prompts,
@@ -219,20 +230,26 @@ class Pipeline:
                 [w.on(source, prompts.grid) for w in wiped],
                 seen,
             )
+            for stage in ("encode", "track"):
+                clock.add(stage, found.seconds[stage])
         return Part(prompts.grid, found)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self, clock: Clock) -> Iterator[None]:
         """Nobody else uses the network; what is made on "the" GPU is made on its own."""
         device = self.model.device
-        with self._lock, torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+        with ExitStack() as held:
+            with clock("wait"):
+                held.enter_context(self._lock)
+            if device.type == "cuda":
+                held.enter_context(torch.cuda.device(device))
             yield
 
     def _looked_at(self, case: Case, prompts: PromptSet, clock: Clock) -> PromptSet:
         """The prompts, with masks in place of clicks where these alone say too little."""
         if not any(isinstance(p, Points) for p in prompts.prompts):
             return prompts
-        with self._alone(), clock("look"):
+        with self._alone(clock), clock("look"):
             seen = look_closer(
                 self.model.predictor,
                 self.model.sha256,

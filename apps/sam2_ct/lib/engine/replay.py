@@ -55,8 +55,7 @@ def replay(
     clock = Clock()
     with clock("model"):
         pipeline = Pipeline(_same_model(content, checkpoint, device))
-    with clock("load"):
-        case = pipeline.open(volume, recipe.settings)
+    case = pipeline.open(volume, recipe.settings, clock)
     if not case.source_grid.same_as(recipe.prompts.grid):
         raise BadInput(f"{volume} is not the volume of {log}: their grids differ")
     logged = Logged(log, content.labels_sha256)

@@ -12,7 +12,6 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from lib.configs.options import Settings
 from lib.configs.tasks import TaskConfig, prompt_options
-from lib.engine.clock import Clock
 from lib.engine.jobs import JobBoard
 from lib.engine.log import Key, Results
 from lib.engine.models import Engines
@@ -86,23 +85,25 @@ class PromptTask(InferTask):
         services = self.services
         job = services.board.find(request.job)
         settings = request.settings(services.config.settings, self.hidden_options)
-        clock = Clock()
+        clock = request.clock
         with clock("model"):
             engine = services.engines.get(request.checkpoint, job.device if job else None)
-        with clock("load"):
-            case = engine.open(volume, settings)
+        case = engine.open(volume, settings, clock)
         if job:
             job.check()
-        with clock("read"):
+        with clock("prompts"):
             order = self.read(request, case, settings)
         outcome = engine.carry_out(case, order.recipe, job.progress if job else None, clock=clock)
-        entry = services.results.add(
-            self.key(request, order.label), self.name, order.recipe, outcome, order.label_names
-        )
-        answer = write_answer(outcome.labels, case, request.answer)
+        with clock("log"):
+            entry = services.results.add(
+                self.key(request, order.label), self.name, order.recipe, outcome, order.label_names
+            )
+        with clock("answer"):
+            answer = write_answer(outcome.labels, case, request.answer)
         return str(answer), {
             "label_names": order.label_names,
             **to_json(outcome.report),
+            "seconds": clock.seconds,  # the report could not have these last ones
             "log": entry.path.relative_to(services.results.folder).as_posix(),
         }
 

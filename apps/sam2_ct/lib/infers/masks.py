@@ -15,6 +15,7 @@ from lib.geometry import Axis, Grid
 from lib.infers.base import Order, PromptTask
 from lib.infers.request import ViewerRequest
 from lib.prompts.axis import narrowest, painted_axis
+from lib.prompts.boxes import where
 from lib.prompts.types import PromptSet
 from lib.prompts.viewers import from_scribbles
 from lib.prompts.wiped import Wiped
@@ -54,7 +55,7 @@ class MaskTask(PromptTask):
         segment = request.marks.segment()
         name, value = segment.name, segment.value
         before = self._before(request, name, value, labels.shape)
-        painted = labels == value
+        painted = where(lambda v: v == value, labels)
         axis = stacked_along(settings.axis, painted, before, grid)
         marked = from_scribbles(
             request.marks,
@@ -67,7 +68,7 @@ class MaskTask(PromptTask):
             wiped=frozenset() if before is None else before.wiped_along(axis),
         )
         wiped = sorted(marked.wiped)
-        taken = (labels > 0) & ~painted
+        taken = where(lambda v: (v != 0) & (v != value), labels)
         slices = (p.index for p in marked.prompts.prompts)
         decided = [f"prompts of {name!r}: {axis.value} slices {', '.join(map(str, slices))}"]
         if wiped:
@@ -105,7 +106,8 @@ class MaskTask(PromptTask):
         if last is None or (labels := last.labels()).shape != shape:
             return None
         recipe = last.read().recipe
-        return Before(labels > 0, recipe.prompts.renamed({1: value}), recipe.wiped)
+        found = where(lambda v: v != 0, labels)
+        return Before(found, recipe.prompts.renamed({1: value}), recipe.wiped)
 
 
 def stacked_along(
@@ -118,7 +120,7 @@ def stacked_along(
     """
     if before is None:
         return painted_axis(asked, painted, grid)
-    changed = painted != before.labels
+    changed = where(lambda a, b: a != b, painted, before.labels)
     if asked is not None or not changed.any():
         return asked or before.prompts.prompts[0].axis
     return narrowest(grid, painted, changed)

@@ -20,6 +20,7 @@ from lib.infers.base import Order, PromptTask, Services
 from lib.infers.points import SliceTask
 from lib.infers.request import ViewerRequest
 from lib.prompts.axis import painted_axis
+from lib.prompts.boxes import box_of, empty_like_file, where
 from lib.prompts.labelmap import from_labelmap
 from lib.prompts.types import Mask, PromptSet
 from lib.transforms.load import load_labelmap, read_grid
@@ -54,7 +55,7 @@ class PropagateTask(PromptTask):
             )
         labels, names, axis = painted
         if settings.axis is not None or axis is None:
-            axis = painted_axis(settings.axis, labels > 0, case.source_grid)
+            axis = painted_axis(settings.axis, where(lambda v: v != 0, labels), case.source_grid)
         choice = request.options.prompt_slices
         slices = None if isinstance(choice, str) else choice
         prompts = from_labelmap(labels, case.source_grid, axis, slices)
@@ -94,7 +95,7 @@ class PropagateTask(PromptTask):
         if len(axes) > 1:
             raise BadInput("slices were accepted on several axes: choose the axis to propagate on")
         (axis,) = axes
-        labels = np.zeros(case.source_grid.shape, dtype=np.uint16)
+        labels = empty_like_file(case.source_grid.shape, np.uint16)
         view = np.moveaxis(labels, case.source_grid.dim_of(axis), 0)
         for prompt in PromptSet(case.source_grid, tuple(prompts)).prompts:
             view[prompt.index][prompt.mask] = prompt.object_id
@@ -130,7 +131,8 @@ class PropagateTask(PromptTask):
                 f"{case.source_grid.shape}, or moved)"
             )
         labels, _ = load_labelmap(path)
-        values = [int(v) for v in np.unique(labels) if v]
+        box = box_of(labels)
+        values = [] if box is None else [int(v) for v in np.unique(labels[box]) if v]
         known = {value: name for name, value in names.items()}
         own = {value: name for name, value in self.services.config.labels.items()}
         return (

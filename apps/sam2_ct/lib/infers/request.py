@@ -14,6 +14,7 @@ from lib.configs.options import (
     options_of,
     read_options,
 )
+from lib.engine.clock import Clock
 from lib.errors import BadInput
 from lib.prompts.viewers import Marks, first_item
 
@@ -76,6 +77,7 @@ class ViewerRequest:
         label_file: the uploaded label map.
         job: id on the job board.
         save_as: tag under which the datastore keeps the result; None: it does not.
+        clock: has the seconds since the request came in.
     """
 
     task: str
@@ -89,6 +91,7 @@ class ViewerRequest:
     label_file: Path | None = None
     job: str | None = None
     save_as: str | None = None
+    clock: Clock = field(default_factory=Clock)
 
     @classmethod
     def parse(
@@ -100,6 +103,7 @@ class ViewerRequest:
         label_file: Path | None = None,
         job: str | None = None,
         save_as: str | None = None,
+        clock: Clock | None = None,
     ) -> ViewerRequest:
         """Read a viewer's parameters; what no task of ours knows is dropped.
 
@@ -124,6 +128,7 @@ class ViewerRequest:
             label_file=label_file,
             job=job,
             save_as=save_as,
+            clock=clock or Clock(),
         )
 
     def settings(self, default: Settings, hidden: frozenset[str] = frozenset()) -> Settings:

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from lib.errors import BadInput
 from lib.geometry import Axis, Grid
+from lib.prompts.boxes import box_of, where
 from lib.prompts.types import Mask, PromptSet
 
 
@@ -58,10 +59,16 @@ def painted(
     dim = grid.dim_of(axis)
     if labels.dtype == bool:
         labels = labels.view(np.uint8)
-    for number, box in enumerate(ndimage.find_objects(labels), start=1):
+    whole = box_of(labels)
+    if whole is None:
+        return
+    marked = labels[whole]
+    corner = [s.start for s in whole]
+    for number, box in enumerate(ndimage.find_objects(marked), start=1):
         if box is None or (object_ids is not None and number not in object_ids):
             continue
-        inside = np.moveaxis(labels[box] == number, dim, 0)
+        inside = np.moveaxis(marked[box] == number, dim, 0)
+        box = [slice(c + s.start, c + s.stop) for c, s in zip(corner, box, strict=True)]
         plane = [s for d, s in enumerate(box) if d != dim]
         shape = tuple(n for d, n in enumerate(labels.shape) if d != dim)
         for offset in np.flatnonzero(inside.any((1, 2))):
@@ -78,7 +85,7 @@ def filled_slices(mask: NDArray[Any], dim: int) -> set[int]:
 
 def changed_slices(current: NDArray[Any], previous: NDArray[Any], dim: int) -> set[int]:
     """Slices along `dim` on which two (X, Y, Z) masks differ."""
-    return filled_slices(current != (previous != 0), dim)
+    return filled_slices(where(lambda a, b: (a != 0) != (b != 0), current, previous), dim)
 
 
 def ranges(numbers: Iterable[int]) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lib.errors import BadInput
 from lib.geometry import Axis, Grid
+from lib.prompts.boxes import box_of
 from lib.prompts.types import Box, Mask, Points, Prompt, PromptSet
 
 Record = dict[str, Any]
@@ -41,15 +42,13 @@ def from_record(record: Mapping[str, Any]) -> PromptSet:
 
 def pack(mask: NDArray[Any]) -> Record:
     """A bool array of any shape: its bits within their bounding box, compressed, as text."""
-    marked = np.argwhere(mask)
-    if len(marked) == 0:
+    box = box_of(mask)
+    if box is None:
         return {"shape": list(mask.shape), "box": None, "bits": ""}
-    low, high = marked.min(0), marked.max(0) + 1
-    inside = mask[tuple(map(slice, low, high))]
-    bits = zlib.compress(np.packbits(inside).tobytes(), 9)
+    bits = zlib.compress(np.packbits(mask[box]).tobytes(), 9)
     return {
         "shape": list(mask.shape),
-        "box": [low.tolist(), high.tolist()],
+        "box": [[s.start for s in box], [s.stop for s in box]],
         "bits": base64.b64encode(bits).decode("ascii"),
     }
 

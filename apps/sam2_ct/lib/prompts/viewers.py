@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lib.errors import BadInput
 from lib.geometry import Axis, Bounds, Grid
+from lib.prompts.boxes import where
 from lib.prompts.corrections import Canvas, Choice, decide
 from lib.prompts.files import corners, group_points, voxels
 from lib.prompts.labelmap import changed_slices, filled_slices, painted
@@ -200,7 +201,7 @@ def from_scribbles(
             painted=masks.keys(),
             filled=filled_slices(previous, dim),
             prompted={p.index for p in given},
-            differs=changed_slices(labels == segment.value, previous, dim),
+            differs=changed_slices(where(lambda v: v == segment.value, labels), previous, dim),
             wiped=wiped,
         )
     try:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lib.geometry import Axis, Grid
+from lib.prompts.boxes import empty_like_file
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Wiped:
 
 def as_voxels(wiped: Iterable[Wiped], grid: Grid) -> NDArray[Any]:
     """(X, Y, Z) bool: every voxel of the slices that were wiped."""
-    voxels = np.zeros(grid.shape, dtype=bool)
+    voxels = empty_like_file(grid.shape, bool)
     for one in wiped:
         np.moveaxis(voxels, grid.dim_of(one.axis), 0)[sorted(one.slices)] = True
     return voxels

@@ -84,9 +84,12 @@ def infer_endpoint(instance: MONAILabelApp, models: Container[str], board: JobBo
                     model,
                     Asker(client, subject.image, subject.key),
                     label_file=upload and upload.path,
+                    clock=getattr(http.state, "clock", None),
                 )
+                request.clock.rest("receive")
 
                 def work() -> dict:
+                    request.clock.rest("wait")
                     result = instance.infer(replace(request, job=job.id))
                     ours.callback(discard, Path(result["file"]))
                     if output is Output.DICOM_SEG:

@@ -1,4 +1,4 @@
-"""What stands in front of every route: the size of uploads, and who may come in."""
+"""What stands in front of every route: clocks, the size of uploads, and who may come in."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lib.engine.clock import Clock
 
 
 class UploadLimit:
@@ -37,6 +39,19 @@ class UploadLimit:
             return message
 
         return await self.app(scope, counted, send)
+
+
+class Timed:
+    """Gives each request a clock that runs from its first byte, before any body is read."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] == "http":
+            scope.setdefault("state", {})["clock"] = Clock()
+        await self.app(scope, receive, send)
 
 
 class LoopbackOnly:

@@ -23,7 +23,7 @@ from lib.serving.batch import Batches, batch_routes
 from lib.serving.datastore_routes import datastore_routes, sample_routes
 from lib.serving.endpoint import infer_endpoint
 from lib.serving.exposure import expose
-from lib.serving.guards import LoopbackOnly, UploadLimit
+from lib.serving.guards import LoopbackOnly, Timed, UploadLimit
 from lib.serving.ohif import OhifCookies, ohif_pages
 from lib.serving.origins import OwnPagesOnly, own_names
 from lib.serving.page.events import Streams
@@ -140,4 +140,5 @@ def install(
     )
     if openness.loopback_only:
         app.add_middleware(LoopbackOnly)
+    app.add_middleware(Timed)
     return streams

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.evaluation.configurations import BASE, rows_of
+from lib.evaluation.configurations import BASE, UNPUBLISHED, rows_of
 from lib.evaluation.frames import SCORES
 from lib.evaluation.runner import describe_one
 from lib.evaluation.store import FORMAT, ResultStore
@@ -16,6 +16,9 @@ CASES = {f"case_{n}/{kind}": kind for n in range(4) for kind in ("femur", "rib")
 
 #: The configuration that is said to have encoded the slices.
 FIRST = rows_of("1", "builtin")[0].configuration.key
+
+#: Of results in the whole volume.
+REACH = {"object_slices": 20, "slices_beyond": 3, "ml_beyond": 0.25, "slices_missed": 1}
 
 
 def result(sample, kind, key, dice):
@@ -35,11 +38,16 @@ def result(sample, kind, key, dice):
         "components": ({"image encoder": [0.24, 12]} if key == FIRST else {})
         | {"memory attention": [0.09, 9]},
         "marked": {"axial": [0, 6, 11]},
-    } | (
-        {"rounds": [{"dice": dice, "nsd_2mm": dice}] * 6, "auc": {"dice": 5 * dice, "nsd_2mm": 4}}
-        if key.endswith(("5xmask", "5xclicks-1"))
-        else {}
-    )
+        **(
+            {
+                "rounds": [{"dice": dice, "nsd_2mm": dice}] * 6,
+                "auc": {"dice": 5 * dice, "nsd_2mm": 4},
+            }
+            if "_5x" in key
+            else {}
+        ),
+        **({"reach": REACH} if "_volume" in key else {}),
+    }
 
 
 def store_results(folder: Path, cases: dict[str, str] = CASES, **changed: object) -> ResultStore:
@@ -50,7 +58,7 @@ def store_results(folder: Path, cases: dict[str, str] = CASES, **changed: object
         cases: sample → class.
         changed: of `run.json`.
     """
-    rows = rows_of("all", "builtin")
+    rows = [r for name in ("all", *UNPUBLISHED) for r in rows_of(name, "builtin")]
     configurations = {r.configuration.key: r.configuration for r in rows}
     keys = list(configurations)
     scales = {

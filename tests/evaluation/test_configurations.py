@@ -11,6 +11,7 @@ from lib.evaluation.configurations import (
     ANNOTATOR,
     BASE,
     TABLES,
+    UNPUBLISHED,
     Configuration,
     Method,
     Scope,
@@ -18,6 +19,7 @@ from lib.evaluation.configurations import (
     rows_from_file,
     rows_of,
 )
+from lib.evaluation.following import Following
 from lib.geometry import Axis
 from lib.propagation.policy import MemoryPolicy
 from lib.transforms.window import PRESETS
@@ -91,7 +93,15 @@ def test_the_annotators_table_is_served_and_has_interpolation_beside_every_mask(
 
 def test_all_are_the_papers_tables_only():
     assert {r.table for r in rows_of("all", "small")} == set(TABLES)
-    assert ANNOTATOR not in TABLES
+    assert not set(TABLES) & set(UNPUBLISHED)
+
+
+def test_guidance_differs_in_the_choice_alone():
+    rows = {r.label: r.configuration for r in rows_of("guidance", "small")}
+    ours = [c for c in rows.values() if c.method is Method.SAM2]
+    assert {c.choice for c in ours} == set(Following)
+    assert len({replace(c, choice=Following.WORST) for c in ours}) == 1
+    assert len({c.key for c in rows.values()}) == len(rows)
 
 
 def test_the_window_of_the_run_is_that_of_served_rows_too():
@@ -144,6 +154,8 @@ def test_what_is_served_may_be_said_in_full():
         ({"method": "interpolation", "annotation": "box"}, "needs painted slices"),
         ({"rounds": "2", "correction": "box"}, "use mask or clicks-1"),
         ({"scope": "universe"}, "unknown scope"),
+        ({"choice": "best"}, "unknown following 'best'"),
+        ({"method": "interpolation", "choice": "suggested"}, "suggests no slice"),
         ({"rounds": "2", "propagation": "three-axis"}, "not with three-axis"),
     ],
 )

@@ -168,3 +168,24 @@ def test_reach_is_told_of_whole_volumes_only(evaluator, sample):
         evaluator, sample, *(parse(method="interpolation", scope=s.value) for s in Scope)
     )
     assert sorted("reach" in r for r in found.values()) == [False, True]
+
+
+@pytest.mark.parametrize("choice", ["middle", "random", "suggested", "worst"])
+def test_one_more_slice_a_round_between_the_ends(evaluator, sample, choice):
+    options = {"scope": "volume", "prompts": "first-last", "rounds": "2", "choice": choice}
+    (record,) = results(evaluator, sample, parse(**options)).values()
+    assert len(record["rounds"]) == 3
+    marked = record["marked"]["axial"]
+    assert {1, 9} < set(marked)
+    assert len(marked) == 4
+    if choice == "middle":
+        assert marked == [1, 3, 5, 9]
+
+
+def test_a_suggestion_that_is_empty_changes_nothing(evaluator, sample, monkeypatch):
+    monkeypatch.setattr(evaluators, "following", lambda *_, **__: 0)  # the object begins on 1
+    options = {"scope": "volume", "prompts": "first-last", "rounds": "1", "extent": "painted"}
+    (record,) = results(evaluator, sample, parse(**options, choice="suggested")).values()
+    first, second = record["rounds"]
+    assert first == second
+    assert record["marked"]["axial"] == [1, 9]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from lib.errors import BadInput
-from lib.evaluation.configurations import TABLES, rows_of
+from lib.evaluation.configurations import ANNOTATOR, TABLES, UNPUBLISHED, rows_of
 from lib.evaluation.contact import worst_and_median
 from lib.evaluation.report import write_report
 from tests.evaluation.stored import store_results
@@ -47,12 +47,12 @@ def test_it_says_which_checkpoint_and_that_it_is_not_zero_shot(report):
 
 def test_all_tables_figures_and_sheets_are_there(report):
     text = report.read_text()
-    for name in ("1", "5", "6", "7", "interactive", "challenge"):
+    for name in (*TABLES, *UNPUBLISHED):
         assert (report.parent / f"table_{name}.csv").exists()
     for name in (
         "figure_3a_threshold", "figure_3b_memory_size", "figure_3c_classes",
         "figure_3d_propagation", "figure_4a_components", "figure_4b_tracking",
-        "challenge_rounds", "contact_2",
+        "challenge_rounds", "annotator", "guidance", "contact_2",
     ):  # fmt: skip
         assert f"({name}.png)" in text
         assert (report.parent / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -80,10 +80,10 @@ def test_every_row_is_tested_against_the_row_it_names(stored, report):
 
 
 def test_every_against_names_a_row_of_its_table():
-    for table in TABLES:
+    for table in (*TABLES, *UNPUBLISHED):
         rows = rows_of(table, "builtin")
         assert {r.against for r in rows} <= {None, *(r.label for r in rows)}, table
-        assert table == "7" or all(r.against for r in rows), table
+        assert table in ("7", ANNOTATOR) or all(r.against for r in rows), table
 
 
 def test_rounds_of_correction_and_their_auc(report):
@@ -162,3 +162,16 @@ def test_worst_and_median_do_not_repeat():
     assert chosen[chosen["place"] == "worst"]["sample"].tolist() == ["a", "b"]
     assert "d" in chosen[chosen["place"] == "median"]["sample"].tolist()
     assert len(worst_and_median(scores.head(1), 3)) == 1
+
+
+def test_the_annotators_rows_have_their_interpolation_beside_them(report):
+    data = pd.read_csv(report.parent / "table_annotator.csv").set_index("row")
+    assert data.loc["3 with ends", "n"] == 8
+    assert data.loc["3 with ends", ["slices_beyond_mean", "ml_beyond_mean"]].tolist() == [3, 0.25]
+    difference = data["dice_mean"] - data["interpolation_dice_mean"]
+    painted = ~data.index.str.contains("box|click")
+    assert data[painted]["dice_difference"].to_numpy() == pytest.approx(
+        difference[painted].to_numpy(), abs=1e-5
+    )
+    assert data[~painted]["dice_difference"].isna().all()
+    assert "| 1 box | 8 |" in report.read_text()

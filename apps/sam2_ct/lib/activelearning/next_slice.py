@@ -37,7 +37,7 @@ def next_slices(records: Iterable[SliceRecord], count: int = 3) -> tuple[NextSli
     three slices apart.
 
     On 14 real bones this helped about as much as the middle of the largest gap, and more than a
-    random slice from the fifth painted one on (`benchmarks/guidance.py`).
+    random slice from the fifth painted one on (`sam2-ct evaluate run --table guidance`).
 
     Args:
         records: of the report.

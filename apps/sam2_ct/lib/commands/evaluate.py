@@ -69,7 +69,8 @@ def run_command(
         list[str] | None,
         typer.Option(
             "--table",
-            help="1, 5, 6, 7, interactive, challenge, all of these, or annotator; repeatable.",
+            help="1, 5, 6, 7, interactive, challenge, all of these; annotator, guidance; "
+            "repeatable.",
         ),
     ] = None,
     config: Annotated[
@@ -92,7 +93,7 @@ def run_command(
     """Measure every row of the tables on every sample; resumes where it was stopped."""
     if not table and config is None:
         raise BadInput(
-            "nothing to measure: give --table 1|5|6|7|interactive|challenge|all|annotator "
+            "nothing to measure: give --table 1|5|6|7|interactive|challenge|all|annotator|guidance "
             "or --config"
         )
     load_monai()

@@ -14,6 +14,7 @@ import yaml
 from lib.choice import Choice
 from lib.configs.options import Settings, Where, options_of
 from lib.errors import BadInput
+from lib.evaluation.following import Following
 from lib.geometry import Axis
 from lib.prompts.simulated import positions
 from lib.propagation.extent import Extent, ExtentRule
@@ -24,8 +25,14 @@ from lib.propagation.settings import Prior, Propagation
 #: The papers' tables; `all` is all of them.
 TABLES = ("1", "5", "6", "7", "interactive", "challenge")
 
-#: What somebody at a viewer gets, with the settings that are served; `all` leaves it out.
+#: What somebody at a viewer gets, with the settings that are served.
 ANNOTATOR = "annotator"
+
+#: Which slice to paint next.
+GUIDANCE = "guidance"
+
+#: Tables of ours alone; `all` leaves them out.
+UNPUBLISHED = (ANNOTATOR, GUIDANCE)
 
 PAPER = Path(__file__).with_name("paper.yaml")
 
@@ -75,8 +82,9 @@ class Configuration:
         scope: what is looked at.
         model: checkpoint by name; None is the run's.
         settings: what a served request may choose too.
-        rounds: how often a simulated annotator corrects the worst slice afterwards.
+        rounds: how often a simulated annotator corrects a slice afterwards.
         correction: what they do there: `mask` repaints it, `clicks-1` clicks once.
+        choice: which slice they correct.
     """
 
     method: Method = Method.SAM2
@@ -87,6 +95,7 @@ class Configuration:
     settings: Settings = BASE
     rounds: int = 0
     correction: str = "mask"
+    choice: Following = Following.WORST
 
     def __post_init__(self) -> None:
         positions(np.ones(2, dtype=bool), self.prompts)  # refuses an unknown strategy
@@ -101,6 +110,8 @@ class Configuration:
                 f"{self.method.value} needs painted slices: annotation {' or '.join(PAINTED)}, "
                 "correction mask"
             )
+        if self.choice is Following.SUGGESTED and self.method is not Method.SAM2:
+            raise BadInput(f"{self.method.value} suggests no slice: use another choice")
         if self.rounds and self.settings.propagation is Propagation.THREE_AXIS:
             raise BadInput("rounds of correction are on axial slices: not with three-axis")
 
@@ -114,7 +125,8 @@ class Configuration:
         Raises:
             BadInput: an unknown option or value.
         """
-        known = {"method", "prompts", "annotation", "scope", "model", "rounds", "correction"}
+        known = {"method", "prompts", "annotation", "scope", "model"}
+        known |= {"rounds", "correction", "choice"}
         served = {o.name for o in options_of(Settings, where=Where.YAML)}
         unknown = sorted(set(options) - known - served)
         if unknown:
@@ -143,6 +155,7 @@ class Configuration:
             settings=settings,
             rounds=rounds,
             correction=str(options.get("correction", "mask")),
+            choice=Following.parse(str(options.get("choice", Following.WORST.value))),
         )
 
     def on(self, model: str) -> Configuration:
@@ -172,6 +185,7 @@ class Configuration:
         parts += [self.scope.value] if self.scope is not Scope.OBJECT else []
         if self.rounds:
             parts.append(f"{self.rounds}x{self.correction}")
+            parts += [self.choice.value] if self.choice is not Following.WORST else []
         return "_".join(parts)
 
 
@@ -227,15 +241,16 @@ def rows_of(table: str, model: str, base: Settings = BASE) -> list[Row]:
     """The rows of a table, or of `all`.
 
     Args:
-        table: one of `TABLES`, `all` of these, or `annotator`.
+        table: one of `TABLES`, `all` of these, or one of `UNPUBLISHED`.
         model: the run's checkpoint.
         base: what rows leave out, say another window for MR.
 
     Raises:
         BadInput: no such table.
     """
-    if table not in (*TABLES, ANNOTATOR, "all"):
-        raise BadInput(f"unknown table {table!r}: use {', '.join((*TABLES, ANNOTATOR))} or all")
+    known = (*TABLES, *UNPUBLISHED)
+    if table not in (*known, "all"):
+        raise BadInput(f"unknown table {table!r}: use {', '.join(known)} or all")
     if table == ANNOTATOR:
         return [r for row in _rows(table, model, base) for r in _beside_interpolation(row)]
     wanted = TABLES if table == "all" else (table,)

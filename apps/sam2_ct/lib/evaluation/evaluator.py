@@ -20,6 +20,7 @@ from lib.engine.recipe import Recipe as Asked
 from lib.errors import BadInput
 from lib.evaluation.baselines import interpolate_and_threshold, interpolate_slices, walk_randomly
 from lib.evaluation.configurations import Configuration, Method, Scope, clicks
+from lib.evaluation.following import following
 from lib.evaluation.metrics import as_record, overlap, reach, score, surface_dice
 from lib.evaluation.protocol import Scene, SceneMaker
 from lib.evaluation.split import Sample
@@ -117,9 +118,9 @@ class Evaluator:
         trial = _Trial(self, configuration, scene, clock)
         rounds = []
         predicted = trial.predict(trial.first_prompts())
-        for number in range(configuration.rounds):
+        for _ in range(configuration.rounds):
             rounds.append(trial.judge(predicted))
-            if not trial.correct(predicted, number):
+            if not trial.correct(predicted):
                 break
             predicted = trial.predict(trial.prompts)
         seconds = time.perf_counter() - begin
@@ -218,6 +219,7 @@ class _Trial:
     def __post_init__(self) -> None:
         self.decided: list[str] = []
         self._corrected: set[int] = set()
+        self._suggested: list[int] = []
 
     def first_prompts(self) -> PromptSet:
         """What was painted or boxed, or clicks there."""
@@ -258,30 +260,41 @@ class _Trial:
             "nsd_2mm": round(surface_dice(predicted, truth, spacing), 6),
         }
 
-    def correct(self, predicted: np.ndarray, number: int) -> bool:
-        """Mark the slice with the most wrong voxels; False if nothing is wrong.
+    def correct(self, predicted: np.ndarray) -> bool:
+        """Correct a slice; False if nothing is wrong.
 
-        A slice is corrected once, unless every wrong one has been.
+        A slice without the object on which nothing was found is looked at, and left as it is.
         """
         grid, truth = self.scene.grid, self.scene.truth
-        axis = self.configuration.settings.axis
+        configuration = self.configuration
+        axis = configuration.settings.axis
         dim = grid.dim_of(axis)
         wrong = np.moveaxis(predicted != truth, dim, 0).sum((1, 2))
-        fresh = [t for t in np.flatnonzero(wrong) if t not in self._corrected]
         if not wrong.any():
             return False
-        worst = int(max(fresh or np.flatnonzero(wrong), key=lambda t: wrong[t]))
-        self._corrected.add(worst)
-        here = np.take(truth, worst, axis=dim)
+        chosen = following(
+            configuration.choice,
+            wrong=wrong,
+            marked=sorted({p.index for p in self.prompts.select(axis=axis)}),
+            corrected=self._corrected,
+            suggested=self._suggested,
+            seed=self.scene.seed,
+        )
+        if chosen is None:
+            return True
+        self._corrected.add(chosen)
+        here, found = (np.take(m, chosen, axis=dim) for m in (truth, predicted))
         prompt: Prompt
-        if self.configuration.correction == "mask" and here.any():
-            prompt = Mask(axis, worst, 1, here)
-            kept = [p for p in self.prompts.prompts if (p.axis, p.index) != (axis, worst)]
+        if configuration.correction == "mask" and here.any():
+            prompt = Mask(axis, chosen, 1, here)
+            kept = [p for p in self.prompts.prompts if (p.axis, p.index) != (axis, chosen)]
             self.prompts = replace(self.prompts, prompts=(*kept, prompt))
             return True
-        at, inside = next_click(here, np.take(predicted, worst, axis=dim))
+        if (here == found).all():
+            return True
+        at, inside = next_click(here, found)
         one, none = np.asarray(at, dtype=float)[None], np.empty((0, 2))
-        prompt = Points(axis, worst, 1, one if inside else none, none if inside else one)
+        prompt = Points(axis, chosen, 1, one if inside else none, none if inside else one)
         self.prompts = self.prompts.merged([prompt])
         return True
 
@@ -309,6 +322,7 @@ class _Trial:
             outcome = pipeline.carry_out(case, Asked(prompts, settings, crop=crop))
         report = outcome.report
         self.device = device_name(pipeline.model.device)
+        self._suggested = [s.index for s in report.next_slices]
         self.tracked += sum(r.source is not Source.PROMPT for r in report.slices)
         self.encoded += report.encoded_slices
         self.decided += [d for d in report.decided if d not in self.decided]

@@ -1,10 +1,11 @@
-"""The paper's figures 3 and 4 with our curves beside its own, as PNG.
+"""The paper's figures 3 and 4 with our curves beside its own, and those of our tables, as PNG.
 
 Nothing is drawn from air: a figure whose results are not there is left out.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from lib.evaluation.configurations import paper
+from lib.evaluation import annotator
+from lib.evaluation.configurations import ANNOTATOR, GUIDANCE, paper
 from lib.evaluation.statistics import mean_interval
 from lib.evaluation.tables import rounds
 from lib.files import write_whole
@@ -24,6 +26,13 @@ OURS, THEIRS = "#1b6ca8", "#b0552f"
 PUBLISHED = "paper (SAM 2 small)"
 
 Rows = Sequence[Mapping]
+
+#: Of the annotator's figure: title, rows, and the row of one painted slice.
+_PANELS = (
+    ("with both ends", r"\d with ends", "1 mask"),
+    ("ends unknown", r"\d inner", "1 mask"),
+    ("with ends, freehand", r"\d freehand, with ends", "1 freehand"),
+)
 
 
 def draw_all(
@@ -76,6 +85,18 @@ def draw_all(
             "challenge_rounds.png",
             "Corrections of the worst slice: mean Dice and NSD (2 mm) after each round",
             lambda: _rounds(frame, by_table.get("challenge", [])),
+        ),
+        (
+            "annotator.png",
+            "Mean Dice in the whole volume against painted slices, as served and by interpolation "
+            "of the same slices (band: 95 % interval of the mean over cases)",
+            lambda: _annotator(frame, by_table.get(ANNOTATOR, []), model),
+        ),
+        (
+            "guidance.png",
+            "Which slice to paint next: mean Dice and NSD (2 mm) in the whole volume against "
+            "painted slices, the two ends first",
+            lambda: _rounds(frame, by_table.get(GUIDANCE, []), "painted slices", 2),
         ),
     ]
     for name, caption, plan in plans:
@@ -260,15 +281,55 @@ def _tracking(frame: pd.DataFrame, rows: Rows) -> Figure | None:
     return figure
 
 
-def _rounds(frame: pd.DataFrame, rows: Rows) -> Figure | None:
+def _rounds(
+    frame: pd.DataFrame, rows: Rows, unit: str = "corrections", begun: int = 0
+) -> Figure | None:
+    """Means after each round; `begun` is counted before the first."""
     data = rounds(frame, rows)
     if not len(data):
         return None
-    figure, pair = _figure(2)
+    figure, pair = _figure(2, width=4.5)
     for axes, score, label in zip(pair, ("dice", "nsd_2mm"), ("Dice", "NSD 2 mm"), strict=True):
         for name, of_row in data.groupby("row", sort=False):
-            axes.plot(of_row["corrections"], of_row[f"{score}_mean"], "o-", label=name)
-        axes.set(xlabel="corrections", ylabel=label, ylim=(0, 1))
+            style = "o--" if name.startswith("interpolation") else "o-"
+            axes.plot(of_row["corrections"] + begun, of_row[f"{score}_mean"], style, label=name)
+        axes.set(xlabel=unit, ylabel=label)
+        axes.set_ylim(top=1)
         axes.grid(alpha=0.3)
     pair[0].legend(frameon=False, fontsize=8)
     return figure
+
+
+def _annotator(frame: pd.DataFrame, rows: Rows, model: str) -> Figure | None:
+    """A panel for each way of choosing and drawing slices; boxes and clicks in the second."""
+    data = annotator.table(frame, rows) if rows else pd.DataFrame()
+    data = data[data["n"] > 0] if len(data) else data
+    if not len(data):
+        return None
+    by_label = data.set_index("row")
+    figure, panels = _figure(len(_PANELS), width=3.4, height=3.3)
+    for axes, (title, pattern, first) in zip(panels, _PANELS, strict=True):
+        labels = [x for x in by_label.index if x == first or re.fullmatch(pattern, x)]
+        labels.sort(key=_painted)
+        curve, painted = by_label.loc[labels], [_painted(x) for x in labels]
+        for kind, colour, style, name in (
+            ("", OURS, "o-", f"served ({model})"),
+            ("interpolation_", THEIRS, "s--", "interpolation"),
+        ):
+            low, high = (curve[f"{kind}dice_{end}"] for end in ("low", "high"))
+            axes.fill_between(painted, low, high, color=colour, alpha=0.12)
+            axes.plot(painted, curve[f"{kind}dice_mean"], style, color=colour, label=name)
+        axes.set(xlabel="painted slices", title=title, ylim=(0, 1), xticks=painted)
+        axes.grid(alpha=0.3)
+    for name, marker in (("box", "D"), ("click", "x")):
+        marked = [x for x in by_label.index if name in x]
+        at = [_painted(x) for x in marked]
+        panels[1].plot(at, by_label.loc[marked, "dice_mean"], marker, color="black", label=name)
+    panels[0].set_ylabel("Dice")
+    panels[1].legend(frameon=False, fontsize=8, loc="lower right")
+    return figure
+
+
+def _painted(label: str) -> int:
+    """The number of slices that a row of the annotator's table begins with."""
+    return int(label.split()[0])

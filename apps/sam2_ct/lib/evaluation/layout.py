@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from lib.evaluation.annotator import ENOUGH
 from lib.evaluation.document import Cell, Row, Style, Table, emphasis
 
 NOT_MEASURED = "–"
@@ -90,6 +91,45 @@ def rounds(data: pd.DataFrame, title: str) -> Table:
         body.append([Cell(str(label)), count(lines["n"].iloc[0]), *cells])
     header = ["Dice / NSD 2 mm after corrections", "n", *map(str, range(most + 1))]
     return Table.of(f"{title}: after each round of corrections", header, body)
+
+
+def annotator(data: pd.DataFrame, title: str) -> list[Table]:
+    """`annotator.table`, a table for each experiment; interpolation beside the result."""
+    header = ["n", "Dice", "95 % CI", "interpolation", "Δ Dice", "95 % CI", "p (Holm)"]
+    header += [
+        f"share better (> {ENOUGH} slices)",
+        "NSD 2 mm",
+        "interpolation",
+        "Δ NSD",
+        "p (Holm)",
+    ]
+    header += ["slices beyond", "ml beyond", "slices missed", "interpolation"]
+    tables = []
+    for experiment, lines in data.groupby("experiment", sort=False):
+        body = [
+            [
+                Cell(r["row"]),
+                count(r["n"]),
+                number(r["dice_mean"]),
+                limits(r["dice_low"], r["dice_high"]),
+                number(r["interpolation_dice_mean"]),
+                number(r["dice_difference"], sign="+"),
+                limits(r["dice_difference_low"], r["dice_difference_high"], "+"),
+                _p(r["dice_difference_p_holm"]),
+                number(r["better"], 2),
+                number(r["nsd_2mm_mean"]),
+                number(r["interpolation_nsd_2mm_mean"]),
+                number(r["nsd_2mm_difference"], sign="+"),
+                _p(r["nsd_2mm_difference_p_holm"]),
+                number(r["slices_beyond_mean"], 2),
+                number(r["ml_beyond_mean"], 2),
+                number(r["slices_missed_mean"], 2),
+                number(r["interpolation_slices_missed_mean"], 2),
+            ]
+            for _, r in lines.iterrows()
+        ]
+        tables.append(Table.of(f"{title}: {experiment}", [str(experiment), *header], body))
+    return tables
 
 
 def comparisons(data: pd.DataFrame, title: str, score: str = "dice") -> Table:

@@ -40,6 +40,7 @@ class Scene:
         truth: (X, Y, Z) bool.
         prompts: what was painted or boxed, on the same grid; clicks are made of its masks.
         path: of the whole volume.
+        seed: of everything that is drawn by lot for this sample.
     """
 
     image: np.ndarray
@@ -47,6 +48,7 @@ class Scene:
     truth: np.ndarray
     prompts: PromptSet
     path: Path
+    seed: int
 
     @property
     def grid(self) -> Grid:
@@ -77,13 +79,14 @@ class SceneMaker:
         self._open(sample.case)
         whole = self._raw.grid
         truth = self._truth_of(sample, whole)
-        prompts = prompts_for(configuration, truth, whole, seed_of(sample.id))
+        seed = seed_of(sample.id)
+        prompts = prompts_for(configuration, truth, whole, seed)
         window, path = configuration.settings.window, volume_of(self.root, sample.case)
         if configuration.scope is Scope.VOLUME:
             shown = self._through(replace(window, clahe=False))
             everything = np.zeros(3, dtype=int), np.array(whole.shape)
             raw = self._raw.grey.astype(np.float32)
-            return Scene(shown.part(everything, Axis.AXIAL), raw, truth, prompts, path)
+            return Scene(shown.part(everything, Axis.AXIAL), raw, truth, prompts, path, seed)
         marked = np.argwhere(truth)
         # the crop of a served request with the object as its region of interest, axial slices
         roi = marked.min(0), marked.max(0) + 1
@@ -95,6 +98,7 @@ class SceneMaker:
             whole.map_to(grid).array(truth, grid.shape),
             prompts.on(grid),
             path,
+            seed,
         )
 
     def _open(self, case: str) -> None:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from lib.evaluation.configurations import TABLES
+from lib.evaluation.configurations import TABLES, UNPUBLISHED
 from lib.evaluation.document import Cell, Line, Style, Table, code
 
 
@@ -43,7 +43,7 @@ def commands(run: Mapping, folder: Path) -> str:
     model, _, file = run["model"].partition(":")
     words = ["sam2-ct", "evaluate", "run", "--dataset", run["dataset"], "--split"]
     words.append(run["split_file"])
-    for name in TABLES:
+    for name in (*TABLES, *UNPUBLISHED):
         words += ["--table", name] if name in tables else []
     for name in configs:
         words += ["--config", name]

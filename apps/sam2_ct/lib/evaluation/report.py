@@ -9,8 +9,8 @@ import matplotlib as mpl
 import pandas as pd
 
 from lib.errors import BadInput
-from lib.evaluation import contact, figures, layout, repeat, tables
-from lib.evaluation.configurations import paper
+from lib.evaluation import annotator, contact, figures, layout, repeat, tables
+from lib.evaluation.configurations import ANNOTATOR, paper
 from lib.evaluation.dataset import is_excluded
 from lib.evaluation.document import (
     Commands,
@@ -169,6 +169,11 @@ def _tables(page: Document, run: Mapping, frame: pd.DataFrame, out: Path, suffix
             page.add(layout.per_class(data, title))
             _csv(data, out / f"table_7{suffix}.csv")
             continue
+        if name == ANNOTATOR:
+            data = annotator.table(frame, rows)
+            page.add(*layout.annotator(data, title))
+            _csv(data, out / f"table_{name}{suffix}.csv")
+            continue
         data = tables.table(frame, rows, run["skipped"])
         page.add(*layout.scores(data, title, salient=name == "interactive"))
         _csv(data, out / f"table_{name}{suffix}.csv")
@@ -180,7 +185,7 @@ def _tables(page: Document, run: Mapping, frame: pd.DataFrame, out: Path, suffix
         if len(by_round):
             page.add(layout.rounds(by_round, title))
             _csv(by_round, out / f"table_{name}_rounds{suffix}.csv")
-        score = "auc_dice" if name == "challenge" else "dice"
+        score = "auc_dice" if len(by_round) else "dice"
         compared = tables.comparisons(frame, rows, score)
         if len(compared):
             page.say("Paired differences, on the samples that both rows measured:")

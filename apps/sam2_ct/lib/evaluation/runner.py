@@ -192,8 +192,10 @@ def describe_one(configuration: Configuration) -> dict[str, object]:
         "model": c.model,
         "prompts": c.prompts,
         "annotation": c.annotation,
+        "scope": c.scope.value,
         "rounds": c.rounds,
         "correction": c.correction,
+        "choice": c.choice.value,
         **c.settings.describe(),
     }
 

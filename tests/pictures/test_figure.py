@@ -19,7 +19,10 @@ from lib.pictures.figure import (
     to_png,
     write_png,
 )
-from lib.pictures.planes import Found, Marked, Scan, three_planes
+from lib.pictures.planes import Found, Marked, three_planes
+from lib.transforms.volume import Volume
+from lib.transforms.window import Window
+from lib.transforms.windowed import Windowed
 from tests.geometry.grids import AFFINES, SHAPE, reoriented
 
 GREY = 100 / 1100
@@ -39,8 +42,8 @@ def picture(affine, marked: Marked | None = None, labels=None, **more) -> Pictur
     grid = Grid(SHAPE, affine)
     labels = bone() if labels is None else labels
     found = Found(labels, grid, more.pop("ids", [1]))
-    scan = Scan(np.zeros(SHAPE, np.int16), grid, (-100, 1000))
-    return Picture(scan, found, [three_planes(found)], marked or Marked(), **more)
+    shown = Windowed(Volume(np.zeros(SHAPE, np.int16), grid).upright(), Window(450, 1100))
+    return Picture(shown, found, [three_planes(found)], marked or Marked(), **more)
 
 
 def pixels(figure, axes, colour: str) -> np.ndarray:

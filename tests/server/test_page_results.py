@@ -21,11 +21,12 @@ from PIL import Image
 from lib.engine.log import read_log
 from lib.engine.replay import replay
 from lib.pictures.figure import to_png
-from lib.pictures.planes import Found, Scan
+from lib.pictures.planes import Found
 from lib.pictures.result import marked, picture_of
 from lib.serving.clients import COOKIE
-from lib.transforms.load import grid_of, load_volume
+from lib.transforms.load import load_volume
 from lib.transforms.window import parse_window
+from lib.transforms.windowed import Windowed
 from tests.server.viewers import Ohif, Slicer
 
 HOSTILE = "<img src=x onerror=alert(1)> & \"'"
@@ -116,11 +117,11 @@ def test_the_picture_shows_the_mask_in_the_window_that_was_used(fragment, hip, s
     answer = requests.get(f"{fragment.url}{source}", timeout=60)
     assert answer.headers["content-type"] == "image/png"
     assert answer.headers["cache-control"] == "no-store"
-    image = load_volume(studies / "pelvis.nii.gz")
+    volume = load_volume(studies / "pelvis.nii.gz")
     log = read_log(studies / "sam2_ct" / hip.params["log"])
-    scan = Scan.windowed(image[0].numpy(), grid_of(image), parse_window("lung"))
-    found = Found(hip.labels, grid_of(image), [1])
-    expected = picture_of(scan, found, marked(log.prompts, log.told.next_slices), {1: "hip"})
+    shown = Windowed(volume.upright(), parse_window("lung"))
+    found = Found(hip.labels, volume.grid, [1])
+    expected = picture_of(shown, found, marked(log.prompts, log.told.next_slices), {1: "hip"})
     assert answer.content == to_png(expected)
     with Image.open(io.BytesIO(answer.content)) as png:
         assert (str(png.width), str(png.height)) == tuple(

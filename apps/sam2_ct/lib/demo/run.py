@@ -24,7 +24,7 @@ from lib.errors import BadInput, Unavailable
 from lib.files import write_json
 from lib.geometry import Axis
 from lib.pictures.figure import Picture, write_png
-from lib.pictures.planes import Found, Marked, Scan, View, cuts
+from lib.pictures.planes import Found, Marked, View, cuts
 from lib.prompts.labelmap import from_labelmap
 from lib.prompts.simulated import mask_prompts
 from lib.sample.ct import make_sample_ct, write_case
@@ -32,6 +32,7 @@ from lib.serving.process import LOOPBACK, free_port, server_command, server_envi
 from lib.transforms.load import load_labelmap, load_volume
 from lib.transforms.save import save_labelmap
 from lib.transforms.window import parse_window
+from lib.transforms.windowed import Windowed
 
 MODEL = "sam2_ct_masks"
 BONE = "hip_left"
@@ -96,11 +97,11 @@ def run_demo(
             f"{task.name}, {params['checkpoint']['name']} checkpoint, policy {settings['policy']}"
         )
         line += "" if dice is None else f", Dice {dice:.3f}"
-        scan = Scan.windowed(volume.grey, grid, parse_window(settings["window"]))
+        shown = Windowed(volume.upright(), parse_window(settings["window"]))
         found = Found(mask, grid, [1])
         rows = _planes(found, slices)
         marked = Marked({Axis.AXIAL: slices})
-        write_png(Picture(scan, found, rows, marked, {1: task.name}, known, line), picture)
+        write_png(Picture(shown, found, rows, marked, {1: task.name}, known, line), picture)
     report = output / "report.json"
     write_json(report, {**params, "demo": {"seconds": seconds, "dice": dice, "prompts": slices}})
     _say(params, seconds, dice, [segmentation, picture, report])

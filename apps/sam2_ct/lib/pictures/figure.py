@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from lib.files import write_whole
 from lib.geometry import Axis
-from lib.pictures.planes import Found, Marked, Pose, Scan, View, field_of_view
+from lib.pictures.planes import Found, Marked, Pose, View, field_of_view, plane_of
+from lib.transforms.windowed import Windowed
 
 OUTLINES = ("#ff4d4d", "#4da3ff", "#c77dff", "#ff9f1c", "#f15bb5", "#00d5c8")
 TRUTH, PROMPTED, SUGGESTED = "#37d67a", "#ffd23f", "#6fe3ff"
@@ -35,7 +36,7 @@ class Picture:
     """What is drawn.
 
     Attributes:
-        scan: the volume.
+        shown: the volume, RAS, through the window that was used.
         found: the result.
         rows: planes, row by row.
         marked: prompted and suggested slices.
@@ -44,7 +45,7 @@ class Picture:
         title: a line above everything.
     """
 
-    scan: Scan
+    shown: Windowed
     found: Found
     rows: Sequence[Sequence[View]]
     marked: Marked = field(default_factory=Marked)
@@ -105,7 +106,7 @@ def _draw(
     pose = Pose(found.grid, view.axis)
     width, height = pose.pixel
     axes.imshow(
-        picture.scan.plane(view.axis, view.index, found.grid),
+        plane_of(picture.shown, view.axis, view.index, found.grid),
         cmap="gray",
         vmin=0,
         vmax=1,

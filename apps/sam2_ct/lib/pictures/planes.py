@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lib.geometry import Axis, Grid
-from lib.transforms.window import Window, equalise
+from lib.transforms.crop import part_of
+from lib.transforms.windowed import Windowed
 
 #: Axis of a plane → the axes along which its columns and its rows are counted.
 _SEEN_ALONG = {
@@ -75,38 +76,20 @@ class Pose:
         return self.grid.shape[self.grid.dim_of(axis)] - 1 - index
 
 
-@dataclass(frozen=True, eq=False)
-class Scan:
-    """Grey values that planes are cut from; only what is cut becomes floating point.
+def plane_of(shown: Windowed, axis: Axis, index: int, of: Grid) -> NDArray[np.float32]:
+    """Slice `index` of `axis`, counted on the grid `of`: (rows, columns) in [0, 1].
 
-    Attributes:
-        values: (X, Y, Z), any real type.
-        grid: where they lie: any flip or permutation of the result's grid.
-        limits: grey values that are black and white.
-        clahe: each plane is equalised.
+    Args:
+        shown: the volume, RAS; nothing but the slice becomes floating point.
+        axis: which slices.
+        index: which of them.
+        of: the result's grid, any flip or permutation of the volume's.
     """
-
-    values: NDArray[Any]
-    grid: Grid
-    limits: tuple[float, float]
-    clahe: bool = False
-
-    @classmethod
-    def windowed(cls, values: NDArray[Any], grid: Grid, window: Window) -> Scan:
-        """Grey values seen through the window that a result was made with."""
-        return cls(values, grid, window.limits(values), window.clahe)
-
-    def plane(self, axis: Axis, index: int, of: Grid) -> NDArray[np.float32]:
-        """Slice `index` of `axis`, counted on the grid `of`: (rows, columns) in [0, 1]."""
-        (own,) = of.map_to(self.grid).slices([index], of.dim_of(axis))
-        low, high = self.limits
-        window = Window(level=(low + high) / 2, width=high - low)
-        plane = window.apply(Pose(self.grid, axis).take(self.values, own))
-        if self.clahe:  # in RAS, as the engine does: it works in tiles
-            ras = np.ascontiguousarray(plane[::-1, ::-1].T)
-            equalise(ras[None], 0)
-            plane = ras.T[::-1, ::-1]
-        return plane
+    (own,) = of.map_to(shown.grid).slices([index], of.dim_of(axis))
+    first, stop = np.zeros(3, dtype=int), np.array(shown.grid.shape)
+    first[axis.dim], stop[axis.dim] = own, own + 1
+    slab = shown.part((first, stop), axis)
+    return Pose(part_of(shown.grid, (first, stop)), axis).take(slab, 0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,15 +10,16 @@ from lib.engine.pipeline import Case
 from lib.engine.report import Outcome
 from lib.geometry import Axis
 from lib.pictures.figure import Picture, write_png
-from lib.pictures.planes import Found, Marked, Scan, three_planes
+from lib.pictures.planes import Found, Marked, three_planes
 from lib.prompts.types import PromptSet
+from lib.transforms.windowed import Windowed
 
 
 def picture_of(
-    scan: Scan, found: Found, marked: Marked, names: Mapping[int, str] | None = None
+    shown: Windowed, found: Found, marked: Marked, names: Mapping[int, str] | None = None
 ) -> Picture:
     """An axial, a coronal and a sagittal plane, with outlines and marked slices."""
-    return Picture(scan, found, [three_planes(found)], marked, names or {})
+    return Picture(shown, found, [three_planes(found)], marked, names or {})
 
 
 def marked(prompts: PromptSet, suggested: Iterable[NextSlice]) -> Marked:
@@ -44,11 +45,9 @@ def write_picture(
     Raises:
         BadInput: it cannot be written there.
     """
-    shown = case.shown
-    scan = Scan(shown.volume.grey, shown.grid, shown.limits, shown.window.clahe)
     found = Found(outcome.labels, outcome.grid, prompts.object_ids)
     slices = marked(prompts, outcome.report.next_slices)
-    write_png(picture_of(scan, found, slices, names), path)
+    write_png(picture_of(case.shown, found, slices, names), path)
 
 
 def _by_axis(slices: Iterable[tuple[Axis, int]]) -> dict[Axis, list[int]]:

@@ -12,11 +12,12 @@ from monailabel.interfaces.app import MONAILabelApp
 
 from lib.engine.log import Entry, Log
 from lib.pictures.figure import to_png
-from lib.pictures.planes import Found, Scan
+from lib.pictures.planes import Found
 from lib.pictures.result import marked, picture_of
 from lib.serving.images import key_of_file
 from lib.serving.names import is_uid
-from lib.transforms.load import grid_of, load_labelmap, load_volume
+from lib.transforms.load import load_labelmap, load_volume
+from lib.transforms.windowed import Windowed
 
 _KEPT = 16  # pictures, of some hundred KB
 
@@ -80,10 +81,10 @@ class _Task:
 def _drawn(task: _Task) -> bytes:
     log = task.log
     labels, grid = load_labelmap(task.entry.labels_path)
-    image = load_volume(task.volume)
-    if not grid_of(image).same_as(grid):
+    volume = load_volume(task.volume)
+    if not volume.grid.same_as(grid):
         raise HTTPException(404, "the volume of this result lies elsewhere in space by now")
     names = {value: name for name, value in log.label_names.items()}
-    scan = Scan.windowed(image[0].numpy(), grid, log.told.settings.window)
+    shown = Windowed(volume.upright(), log.told.settings.window)
     slices = marked(log.prompts, log.told.next_slices)
-    return to_png(picture_of(scan, Found(labels, grid, sorted(names)), slices, names))
+    return to_png(picture_of(shown, Found(labels, grid, sorted(names)), slices, names))

@@ -153,7 +153,7 @@ class MyApp(MONAILabelApp):
                 "the server's folder": places.home(),
             },
         )
-        end_cleanly(streams.close)
+        end_cleanly(streams.close, self.board.is_busy)
 
     def _load_sessions(self, load: bool = False) -> Sessions:
         folder = server_settings.MONAI_LABEL_SESSION_PATH.strip() or places.home() / "sessions"

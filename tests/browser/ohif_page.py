@@ -35,11 +35,12 @@ def find_browser() -> tuple[str, str] | None:
     return (browser, driver) if browser and driver else None
 
 
-def start_browser(profile: Path) -> webdriver.Chrome:
-    """A headless Chromium with a fresh profile."""
+def start_browser(profile: Path, logs: tuple[str, ...] = ()) -> webdriver.Chrome:
+    """A headless Chromium with a fresh profile, which keeps `logs` in full."""
     browser, driver = find_browser()
     options = webdriver.ChromeOptions()
     options.binary_location = browser
+    options.set_capability("goog:loggingPrefs", dict.fromkeys(logs, "ALL"))
     for flag in (*_FLAGS.split(), f"--user-data-dir={profile}"):
         options.add_argument(flag)
     return webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))

@@ -222,6 +222,11 @@ class JobBoard:
         with self._lock:
             return sum(j.device == device and not j.state.is_over for j in self._jobs.values())
 
+    def is_busy(self) -> bool:
+        """Whether a job runs or waits on any device."""
+        with self._lock:
+            return any(not job.state.is_over for job in self._jobs.values())
+
     def _shortest(self, image: str) -> str:
         """The device with the fewest jobs; of several, the one that saw the image last.
 

@@ -14,12 +14,17 @@ import os
 import shutil
 import signal
 import tempfile
+import threading
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+import uvicorn
 from filelock import FileLock, Timeout
+
+HELD_UP = 10.0  # seconds that a client may keep a server that stops, by not reading its answer
 
 #: What others may not do with files of the studies' folder: as the person who started us has it.
 _others = os.umask(0o077)
@@ -82,22 +87,33 @@ def open_scratch(root: Path) -> Path:
     return mine
 
 
-def end_cleanly(first: Callable[[], None]) -> None:
+def end_cleanly(first: Callable[[], None], is_busy: Callable[[], bool]) -> None:
     """Let SIGTERM end this process as Ctrl+C does: then what `atexit` knows is done.
 
-    uvicorn shuts down on both, and raises the signal anew after that. To be called when its own
-    handlers are in place, in the main thread.
+    uvicorn shuts down on both, and raises the signal anew after that. It waits for every answer to
+    end, and would for a client that does not read its own: nobody holds the server up for long.
+    To be called when uvicorn's handlers are in place, in the main thread.
 
     Args:
-        first: done before that, on both: uvicorn waits for every answer to end.
+        first: ends the answers that have no end.
+        is_busy: whether there is work to wait for.
     """
     shut_down = signal.getsignal(signal.SIGINT)
     if not callable(shut_down):
         return
+    server = getattr(shut_down, "__self__", None)  # uvicorn's, whose method that is
+
+    def hurry() -> None:
+        time.sleep(HELD_UP)
+        while is_busy():
+            time.sleep(0.1)
+        if isinstance(server, uvicorn.Server):
+            server.force_exit = True
 
     def end(_number: int, frame: FrameType | None) -> None:
         first()
         shut_down(signal.SIGINT, frame)
+        threading.Thread(target=hurry, name="hurry", daemon=True).start()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)

@@ -118,6 +118,10 @@ class Studies(LocalDatastore):
                 self._turn.release()
         return self._model
 
+    def notice(self) -> None:
+        """Take the folder as it is, if that looks changed."""
+        _ = self._datastore
+
     def refresh(self) -> None:
         """Take the folder as it is."""
         with self._changing():

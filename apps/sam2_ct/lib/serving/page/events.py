@@ -33,7 +33,7 @@ _PATIENCE = 10.0  # seconds that a client may leave a message lying
 
 
 class Streams:
-    """The open streams: who has how many, and their end.
+    """The open streams: what they tell of, who has how many, and their end.
 
     Args:
         board: jobs.
@@ -143,11 +143,13 @@ class EventStream(Response):
                     {"type": "http.response.body", "body": piece.encode(), "more_body": True}
                 )
             if limit.cancelled_caught:
-                break
+                return  # with the answer's end it would be waited for again
             told = state
             await asyncio.sleep(APART)
-            with suppress(TimeoutError, asyncio.TimeoutError):  # one since Python 3.11
-                await asyncio.wait_for(woken.wait(), HEARTBEAT)
+            with anyio.move_on_after(HEARTBEAT) as silence:
+                await woken.wait()
+            if silence.cancelled_caught:  # files that somebody put into the folder ring no bell
+                await anyio.to_thread.run_sync(self.streams.store.notice)
         await send({"type": "http.response.body", "body": b""})
 
     def _state(self, caller: Caller) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lib.engine.jobs import Job, JobBoard
+from lib.engine.jobs import Job, JobBoard, State
 from lib.serving.answers import public
 from lib.serving.batch import Run
 from lib.serving.clients import Caller
@@ -26,7 +26,7 @@ def look(caller: Caller, board: JobBoard, runs: Sequence[Run]) -> dict[str, list
     at_work = [job for job in mine if not job.state.is_over]
     over = [job for job in mine if job.state.is_over][:_OVER]
     return {
-        "jobs": [{**job.describe(), "why": public(job.why)} for job in at_work + over],
+        "jobs": [{**job.describe(), "why": _why(job)} for job in at_work + over],
         "queues": [
             {
                 "device": device,
@@ -37,6 +37,12 @@ def look(caller: Caller, board: JobBoard, runs: Sequence[Run]) -> dict[str, list
         ],
         "batches": [_batch(run, caller) for run in reversed(runs[-_RUNS:])],
     }
+
+
+def _why(job: Job) -> str:
+    if job.state is State.FAILED and not job.why:
+        return "an unexpected error: the server's log says more"
+    return public(job.why)
 
 
 def _in_queue(job: Job, caller: Caller) -> dict[str, object]:

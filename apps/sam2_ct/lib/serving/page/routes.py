@@ -28,7 +28,7 @@ _LISTED = 500  # studies
 
 #: Of everything here: nothing from elsewhere, no script or style within the page, in no frame.
 HEADERS = {
-    "Cache-Control": "no-cache",
+    "Cache-Control": "no-store",
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
         "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -110,6 +110,7 @@ def page_routes(streams: Streams, desk: Desk | None, has_dicom: bool) -> APIRout
 
 def _sender(path: Path, kind: str) -> Callable[[], Awaitable[FileResponse]]:
     async def send() -> FileResponse:
-        return FileResponse(path, media_type=kind, headers=HEADERS)
+        headers = {**HEADERS, "Cache-Control": "no-cache"}
+        return FileResponse(path, media_type=kind, headers=headers)
 
     return send

@@ -163,6 +163,7 @@ class Part {
     this.name = element.dataset.part;
     this.shown = this.wanted = undefined;
     this.busy = false;
+    this.wait = 1000;
   }
 
   is(version) {
@@ -178,13 +179,15 @@ class Part {
       if (!answer.ok) throw new Error(`${answer.status}`);
       this.swap(await answer.text());
       this.shown = version;
-    } catch (error) {
-      this.element.setAttribute("data-old", error.message); // tried again with the next state
+      this.wait = 1000;
+    } catch {
+      this.element.setAttribute("data-old", "");
+      this.wait = Math.min(2 * this.wait, 60000);
     }
     setTimeout(() => {
       this.busy = false;
       if (this.shown !== this.wanted) this.fetch();
-    }, 1000);
+    }, this.wait);
   }
 
   /** Puts a fragment in; what had the focus or was unfolded has and is it again, by its id. */

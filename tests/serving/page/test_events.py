@@ -31,7 +31,7 @@ def streams(tmp_path) -> Streams:
     board = JobBoard()
     (tmp_path / "studies").mkdir()
     store = Studies(str(tmp_path / "studies"))
-    return Streams(board, Batches(None, board, "cpu"), Results(tmp_path / "results"), store)
+    return Streams(board, Batches(None, board), Results(tmp_path / "results"), store)
 
 
 class Listener:

@@ -190,14 +190,17 @@ class Part {
     }, this.wait);
   }
 
-  /** Puts a fragment in; what had the focus or was unfolded has and is it again, by its id. */
+  /** Puts a fragment in; the focus, and what somebody folded or unfolded, stay, by their ids. */
   swap(html) {
     const focus = this.element.contains(document.activeElement) ? document.activeElement.id : "";
-    const unfolded = [...this.element.querySelectorAll("details[open][id]")].map((one) => one.id);
+    const touched = [...this.element.querySelectorAll("details[data-touched]")];
     const fresh = new DOMParser().parseFromString(html, "text/html");
     const before = this.element.textContent;
     this.element.replaceChildren(...fresh.body.childNodes);
-    for (const id of unfolded) document.getElementById(id)?.setAttribute("open", "");
+    for (const { id, open } of touched) {
+      const again = document.getElementById(id);
+      if (again) Object.assign(again, { open }).dataset.touched = "";
+    }
     if (focus) (document.getElementById(focus) ?? heading(this.element)).focus();
     this.element.removeAttribute("data-old");
     if (this.shown && before !== this.element.textContent) say(`${this.name} changed`);
@@ -205,6 +208,11 @@ class Part {
 }
 
 const parts = [...document.querySelectorAll("[data-part]")].map((element) => new Part(element));
+
+document.addEventListener("click", ({ target }) => {
+  const summary = target.closest("summary");
+  if (summary) summary.parentElement.dataset.touched = "";
+});
 
 // -- buttons --------------------------------------------------------------------------------------
 

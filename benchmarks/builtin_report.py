@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "apps" / "sam2_ct")]
 
 from lib.evaluation.baselines import interpolate_and_threshold, interpolate_slices
-from lib.evaluation.tables import markdown
 from lib.geometry import Axis
 from lib.models.build import LoadedModel, load_predictor
 from lib.prompts.simulated import positions
@@ -146,6 +145,12 @@ def report(data: pd.DataFrame, model: LoadedModel, seconds: float) -> str:
         "![Dice by policy and by number of prompts](policies.png)",
         "![Engine against interpolation, one point an object](comparison.png)",
     ]) + "\n"  # fmt: skip
+
+
+def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first column to the left, the others to the right."""
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *lines))
 
 
 def draw(data: pd.DataFrame, folder: Path) -> None:

@@ -69,8 +69,8 @@ def run_command(
         list[str] | None,
         typer.Option(
             "--table",
-            help="1, 5, 6, 7, interactive, challenge, all of these; annotator, guidance; "
-            "repeatable.",
+            help="1, 5, 6, 7, interactive, challenge, all of these; annotator, extent, "
+            "guidance; repeatable.",
         ),
     ] = None,
     config: Annotated[
@@ -93,8 +93,8 @@ def run_command(
     """Measure every row of the tables on every sample; resumes where it was stopped."""
     if not table and config is None:
         raise BadInput(
-            "nothing to measure: give --table 1|5|6|7|interactive|challenge|all|annotator|guidance "
-            "or --config"
+            "nothing to measure: give --table 1|5|6|7|interactive|challenge|all|annotator|extent|"
+            "guidance or --config"
         )
     load_monai()
     from lib.evaluation import split as splits

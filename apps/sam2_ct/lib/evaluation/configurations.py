@@ -31,8 +31,8 @@ ANNOTATOR = "annotator"
 #: Which slice to paint next.
 GUIDANCE = "guidance"
 
-#: Tables of ours alone; `all` leaves them out.
-UNPUBLISHED = (ANNOTATOR, GUIDANCE)
+#: Tables of ours alone; `all` leaves them out. `extent`: where objects end, and the prior.
+UNPUBLISHED = (ANNOTATOR, "extent", GUIDANCE)
 
 PAPER = Path(__file__).with_name("paper.yaml")
 

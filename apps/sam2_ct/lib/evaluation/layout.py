@@ -21,11 +21,13 @@ def scores(data: pd.DataFrame, title: str, salient: bool = False) -> list[Table]
 
 def _scores(lines: pd.DataFrame, title: str, experiment: str, salient: bool) -> Table:
     has_auc = lines["auc_dice_mean"].notna().any()
+    has_reach = lines["slices_beyond_mean"].notna().any()
     has_paper = lines["paper_dice_mean"].notna().any()
     header = [experiment, "n", "Dice", "95 % CI", "IoU", "HD mm", "HD voxels"]
     header += ["HD95 mm", "NSD 2 mm", "Dice unpainted"]
     header += ["AUC Dice", "AUC NSD"] if has_auc else []
     header += ["Dice salient"] if salient else []
+    header += ["slices beyond", "ml beyond", "slices missed"] if has_reach else []
     published = [emphasis(f"paper {name}") for name in ("Dice", "IoU", "HD")] if has_paper else []
     body = []
     for _, r in lines.iterrows():
@@ -46,6 +48,11 @@ def _scores(lines: pd.DataFrame, title: str, experiment: str, salient: bool) -> 
                 row += [spread(r[f"{a}_mean"], r[f"{a}_std"]) for a in ("auc_dice", "auc_nsd_2mm")]
             if salient:
                 row.append(spread(r["dice_salient_mean"], r["dice_salient_std"]))
+            if has_reach:
+                row += [
+                    number(r[f"{name}_mean"], 2)
+                    for name in ("slices_beyond", "ml_beyond", "slices_missed")
+                ]
         else:
             row = [Cell(r["row"]), *[Cell(NOT_MEASURED)] * (len(header) - 1)]
         body.append([*row, *(_published(r) if has_paper else [])])

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lib.evaluation.configurations import paper
-from lib.evaluation.frames import SCORES
+from lib.evaluation.frames import REACH, SCORES
 from lib.evaluation.statistics import holm, mean_interval, paired
 
 
@@ -21,8 +21,8 @@ def table(frame: pd.DataFrame, rows: Sequence[Mapping], skipped: Mapping[str, st
         skipped: configuration → why it was not measured.
 
     Returns:
-        Plain numbers, for CSV: `n`, mean and std of every score, the interval of Dice, seconds,
-        `paper_*`.
+        Plain numbers, for CSV: `n`, mean and std of every score, the interval of Dice, means of how
+        far results reach beyond the object, seconds, `paper_*`.
     """
     lines = []
     for row in rows:
@@ -38,6 +38,7 @@ def table(frame: pd.DataFrame, rows: Sequence[Mapping], skipped: Mapping[str, st
             line[f"{name}_std"] = ours[name].std(ddof=1) if len(ours) > 1 else np.nan
         dice = mean_interval(ours["dice"], ours["case"])
         line |= {"dice_low": dice.low, "dice_high": dice.high}
+        line |= {f"{name}_mean": ours[name].mean() for name in REACH}
         line["seconds_mean"] = ours["seconds"].mean()
         line["tracking_ms_mean"] = ours["tracking_ms"].mean()
         for name in ("auc_dice", "auc_nsd_2mm"):

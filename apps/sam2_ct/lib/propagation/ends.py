@@ -9,8 +9,8 @@ the checkpoint. So a slice counts for or against the object by
 and the object ends where the sum of evidence outward of the outermost prompt is largest: the
 likeliest single change from present to absent. Under `auto` the sum starts with a handicap for
 going on at all, and pays for every stretch beyond the first, because people who mark several
-slices spread them over the object. Constants were chosen on phantoms; `benchmarks/extent.py` has
-the figures.
+slices spread them over the object. Constants were chosen on phantoms; `sam2-ct evaluate run --table
+extent` has the figures.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ They are added to the network's logits:
 with D the Dice of the two painted masks once their centroids are aligned, gap the distance between
 a and b, near that to the nearer one. The surer the network is, and the better two directions agree,
 the larger its logit and the less the prior changes. The weights are those of a logistic regression
-on phantoms (.5, 1.5, .15 and .42), rounded and checked on real bones; `benchmarks/extent.py` has
-the figures. Pure arrays: no torch.
+on phantoms (.5, 1.5, .15 and .42), rounded and checked on real bones; `sam2-ct evaluate run
+--table extent` has the figures. Pure arrays: no torch.
 """
 
 from __future__ import annotations

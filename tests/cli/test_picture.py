@@ -30,6 +30,7 @@ def test_the_picture_shows_the_result_and_the_report_names_it(
     assert segment(ct, "--prompts", prompts, *words) == 0
     said = json.loads(report.read_text())
     assert said["written"] == [str(out), str(picture)]
+    assert said["seconds"]["picture"] > 0
     with Image.open(picture) as image:
         assert np.asarray(image.convert("RGB")).std() > 10
     (shown,) = drawn

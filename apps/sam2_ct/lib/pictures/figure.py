@@ -9,9 +9,8 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
@@ -57,21 +56,29 @@ class Picture:
 def figure_of(picture: Picture) -> Figure:
     """The picture as a matplotlib figure: an `Axes` for each plane, row by row, pixels as data."""
     columns = max(len(row) for row in picture.rows)
-    with mpl.rc_context({"text.parse_math": False, "text.color": "white"}):
-        figure = Figure(
-            figsize=(3.4 * columns, 3.6 * len(picture.rows) + 0.5),
-            facecolor="black",
-            layout="constrained",
-        )
-        FigureCanvasAgg(figure)
-        grid = figure.add_gridspec(len(picture.rows), columns)
-        middle, side = field_of_view(picture.found)
-        for r, row in enumerate(picture.rows):
-            for c, view in enumerate(row):
-                _draw(figure.add_subplot(grid[r, c]), picture, view, middle, side)
-        figure.legend(handles=_legend(picture), loc="outside lower center", ncols=5, **_PLAIN)
-        if picture.title:
-            figure.suptitle(picture.title, fontsize=11)
+    figure = Figure(
+        figsize=(3.4 * columns, 3.6 * len(picture.rows) + 0.5),
+        facecolor="black",
+        layout="constrained",
+    )
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(len(picture.rows), columns)
+    middle, side = field_of_view(picture.found)
+    for r, row in enumerate(picture.rows):
+        for c, view in enumerate(row):
+            _draw(figure.add_subplot(grid[r, c]), picture, view, middle, side)
+    legend = figure.legend(
+        handles=_legend(picture),
+        loc="outside lower center",
+        ncols=5,
+        frameon=False,
+        fontsize=8,
+        labelcolor=_PLAIN["color"],
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    if picture.title:
+        figure.suptitle(picture.title, fontsize=11, **_PLAIN)
     return figure
 
 
@@ -91,7 +98,8 @@ def write_png(picture: Picture, path: Path) -> None:
     write_whole(path, lambda partial: _save(picture, partial))
 
 
-_PLAIN: Mapping[str, Any] = {"frameon": False, "fontsize": 8}
+#: Of every text; a $ in a name is no formula.
+_PLAIN: Mapping[str, Any] = {"color": "white", "parse_math": False}
 
 
 def _save(picture: Picture, target: Path | io.BytesIO) -> None:
@@ -116,11 +124,12 @@ def _draw(
         _outline(axes, pose.take(picture.truth, view.index) != 0, TRUTH, "dashed")
     for n, (_, mask) in enumerate(found.plane(view.axis, view.index)):
         _outline(axes, mask, OUTLINES[n % len(OUTLINES)], "solid")
-    for slices, colour, style in (
+    lines: tuple[tuple[Mapping[Axis, Sequence[int]], str, str], ...] = (
         (marked.prompted, PROMPTED, "solid"),
-        (marked.suggested, SUGGESTED, (0, (4, 3))),
-    ):
-        line = {"color": colour, "linestyle": style, "linewidth": 0.9, "alpha": 0.75}
+        (marked.suggested, SUGGESTED, "dashed"),
+    )
+    for slices, colour, style in lines:
+        line: Mapping[str, Any] = {"color": colour, "ls": style, "lw": 0.9, "alpha": 0.75}
         for index in slices.get(pose.down, ()):
             axes.axhline(pose.place(pose.down, index), **line)
         for index in slices.get(pose.across, ()):
@@ -134,7 +143,7 @@ def _draw(
         what = ", prompted"
     elif view.axis in marked.prompted:
         what = ", propagated"
-    axes.set_title(f"{view.axis.value} {view.index}{what}", fontsize=9)
+    axes.set_title(f"{view.axis.value} {view.index}{what}", fontsize=9, **_PLAIN)
     left, right, top, bottom = pose.letters
     for letter, x, y in (
         (left, 0.03, 0.5),
@@ -148,6 +157,7 @@ def _draw(
             ha="center",
             va="center",
             fontsize=9,
+            **_PLAIN,
             bbox={"facecolor": "black", "edgecolor": "none", "alpha": 0.5, "pad": 1.0},
         )
 
@@ -190,6 +200,6 @@ def _name(name: str, object_id: int) -> str:
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
-def _key(colour: str, style: str, text: str) -> Line2D:
+def _key(colour: str, style: Literal["solid", "dashed"], text: str) -> Line2D:
     # matplotlib leaves out a label that begins with _, but not one that begins with nothing
-    return Line2D([], [], color=colour, linestyle=style, label=f"\u200b{text}")
+    return Line2D([], [], color=colour, ls=style, label=f"\u200b{text}")

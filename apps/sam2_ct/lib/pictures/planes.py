@@ -67,7 +67,8 @@ class Pose:
         dims = [self.grid.dim_of(axis) for axis in (self.axis, self.down, self.across)]
         flat = np.transpose(volume, dims)[index]
         rows, columns = (self.grid.sign_of(axis) for axis in (self.down, self.across))
-        return flat[::-rows, ::-columns]
+        turned: NDArray[Any] = flat[::-rows, ::-columns]
+        return turned
 
     def place(self, axis: Axis, index: float) -> float:
         """The row or column at which slice `index` of another axis lies; it may be a fraction."""

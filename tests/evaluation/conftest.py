@@ -17,6 +17,7 @@ configurations:
   - {name: baseline}
   - {name: is+sps, policy: is+sps}
   - {name: interpolation, method: interpolation}
+  - {name: served, scope: volume, prompts: inner-2, annotation: freehand}
 """
 
 

@@ -166,7 +166,7 @@ def test_bad_options_are_refused(options, message):
 
 def test_own_configurations_from_a_file(configurations, tmp_path):
     rows = rows_from_file(configurations, "tiny")
-    assert [r.label for r in rows] == ["baseline", "is+sps", "interpolation"]
+    assert [r.label for r in rows] == ["baseline", "is+sps", "interpolation", "served"]
     assert rows[0].configuration == Configuration(model="tiny")
     bad = tmp_path / "bad.yaml"
     bad.write_text("[1, 2]")

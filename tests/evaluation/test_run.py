@@ -87,7 +87,7 @@ def test_killed_and_started_again_it_repeats_nothing(arguments, serial, tmp_path
     after = lines.read_bytes()
     assert after.startswith(complete)
     pairs = [(r["sample"], r["configuration"]) for r in ResultStore(out).records()]
-    assert len(pairs) == len(set(pairs)) == 12
+    assert len(pairs) == len(set(pairs)) == 16
     assert scores(out) == scores(serial)
 
     assert run(*arguments, "-o", out) == 0

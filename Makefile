@@ -51,11 +51,11 @@ serve-dicom: setup
 	$(SAM2_CT) serve-dicom -o $(OUT)/dicom --port $(PORT) $(if $(DICOMWEB),--dicomweb "$(DICOMWEB)") $(if $(MODEL),--model $(MODEL)) $(if $(LABELS),--labels "$(LABELS)")
 
 # the paper's tables on a miniature dataset of phantoms, or on a folder in TotalSegmentator's layout:
-# make evaluate [DATASET=folder] [PER_CLASS=50] [TABLE=1] [MODEL=small]; every choice has its own folder
+# make evaluate [DATASET=folder] [PER_CLASS=50] [TABLE="1 annotator"] [MODEL=small]; every choice has its own folder
 evaluate: setup
 	$(if $(DATASET),,$(SAM2_CT) sample "$(EVALUATED)" --cases 5)
 	$(SAM2_CT) evaluate split --dataset "$(EVALUATED)" --per-class $(PER_CLASS) --seed 0 -o "$(RUN)/split.json"
-	$(SAM2_CT) evaluate run --dataset "$(EVALUATED)" --split "$(RUN)/split.json" --table $(TABLE) --model $(or $(MODEL),builtin) -o "$(RUN)"
+	$(SAM2_CT) evaluate run --dataset "$(EVALUATED)" --split "$(RUN)/split.json" $(TABLE:%=--table %) --model $(or $(MODEL),builtin) -o "$(RUN)"
 	$(SAM2_CT) evaluate report "$(RUN)"
 
 PER_CLASS ?= 1

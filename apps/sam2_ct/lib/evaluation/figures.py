@@ -89,7 +89,7 @@ def draw_all(
         (
             "annotator.png",
             "Mean Dice in the whole volume against painted slices, as served and by interpolation "
-            "of the same slices (band: 95 % interval of the mean over cases)",
+            "of the same slices; one: the middle one (band: 95 % interval of the mean over cases)",
             lambda: _annotator(frame, by_table.get(ANNOTATOR, []), model),
         ),
         (
@@ -291,8 +291,7 @@ def _rounds(
     figure, pair = _figure(2, width=4.5)
     for axes, score, label in zip(pair, ("dice", "nsd_2mm"), ("Dice", "NSD 2 mm"), strict=True):
         for name, of_row in data.groupby("row", sort=False):
-            style = "o--" if name.startswith("interpolation") else "o-"
-            axes.plot(of_row["corrections"] + begun, of_row[f"{score}_mean"], style, label=name)
+            axes.plot(of_row["corrections"] + begun, of_row[f"{score}_mean"], "o-", label=name)
         axes.set(xlabel=unit, ylabel=label)
         axes.set_ylim(top=1)
         axes.grid(alpha=0.3)

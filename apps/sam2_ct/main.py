@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 
 from monailabel.config import settings as server_settings
@@ -14,9 +17,10 @@ from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.utils.sessions import Sessions
 
 from lib import places
+from lib.configs.options import Settings
 from lib.configs.tasks import TaskConfig
 from lib.engine.disk import DiskCache
-from lib.engine.jobs import JobBoard
+from lib.engine.jobs import Job, JobBoard
 from lib.engine.log import Results
 from lib.engine.models import Engines, ModelKey
 from lib.errors import BadInput
@@ -37,6 +41,10 @@ from lib.serving.scratch import end_cleanly, keep_private, make_private, open_sc
 from lib.serving.sessions import VolumeSessions
 from lib.serving.studies import Studies
 from lib.serving.upstream import folder_of
+
+logger = logging.getLogger(__name__)
+
+_REHEARSED_OBJECTS = 3  # at once, at most; more are rare, and run uncompiled
 
 
 class MyApp(MONAILabelApp):
@@ -89,6 +97,7 @@ class MyApp(MONAILabelApp):
             DiskCache(places.home() / "features", config.disk_cache_mb << 20)
             if config.disk_cache_mb
             else None,
+            config.compile,
         )
         self.board = JobBoard(engines.devices)
         self.services = Services(config, engines, self.board, Results(self._results_folder()))
@@ -131,6 +140,7 @@ class MyApp(MONAILabelApp):
     def on_init_complete(self) -> None:
         """Put our endpoint and routes in front of MONAI Label's."""
         super().on_init_complete()
+        self._rehearse()
         streams = install(
             self,
             self.models,
@@ -155,6 +165,15 @@ class MyApp(MONAILabelApp):
         )
         end_cleanly(streams.close, self.board.is_busy)
 
+    def _rehearse(self) -> None:
+        """Compile in the queue of each GPU: its first request waits for it, and no later one."""
+        engines, settings = self.services.engines, self.config.settings
+        objects = sorted({1, min(len(self.config.labels), _REHEARSED_OBJECTS)})
+        for device in engines.compiling():
+            job = Job("sam2_ct", f"start of {device}", "rehearsal", device)
+            work = partial(_rehearsed, engines, device, settings, objects)
+            self.board.submit(job, work).add_done_callback(_tell_failure)
+
     def _load_sessions(self, load: bool = False) -> Sessions:
         folder = server_settings.MONAI_LABEL_SESSION_PATH.strip() or places.home() / "sessions"
         return VolumeSessions(str(folder), server_settings.MONAI_LABEL_SESSION_EXPIRY)
@@ -164,3 +183,13 @@ class MyApp(MONAILabelApp):
         folder = self.config.results or folder_of(store) / "sam2_ct"
         make_private(folder)
         return folder
+
+
+def _rehearsed(engines: Engines, device: str, settings: Settings, objects: list[int]) -> None:
+    engines.get(None, device).rehearse(settings, objects)
+
+
+def _tell_failure(rehearsal: Future[None]) -> None:
+    """Requests meet the same error, and tell it to who asked; here is nobody but the log."""
+    if not rehearsal.cancelled() and (error := rehearsal.exception()) is not None:
+        logger.warning("the network could not be made ready: %s", error)

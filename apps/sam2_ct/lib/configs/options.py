@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from lib.errors import BadInput
 from lib.geometry import Axis
+from lib.models.compilation import Compile
 from lib.models.precision import Precision
 from lib.models.registry import CHECKPOINTS
 from lib.propagation.extent import RULES as EXTENTS
@@ -391,6 +392,15 @@ class ServerOptions:
         write=lambda v: v.value,
         choices=tuple(p.value for p in Precision),
         where=_STARTED,
+    )
+    compile: Compile = _declare(
+        Compile.AUTO,
+        "on a GPU, parts of the network are compiled when the server starts: minutes the first "
+        "time, seconds later",
+        read=lambda v: Compile.parse(str(v)),
+        write=lambda v: v.value,
+        choices=tuple(c.value for c in Compile),
+        where=Where.SERVER,
     )
     labels: Mapping[str, int] = _declare(
         lambda: {"bone": 1},

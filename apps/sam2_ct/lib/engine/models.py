@@ -8,7 +8,8 @@ from pathlib import Path
 
 from lib.engine.disk import DiskCache
 from lib.engine.pipeline import Pipeline
-from lib.models.build import choose_devices, load_predictor
+from lib.models.build import choose_devices, load_predictor, with_compiled_parts
+from lib.models.compilation import Compile
 from lib.models.precision import Precision
 from lib.propagation.features import DEFAULT_CACHE_BYTES, FeatureBank
 
@@ -35,6 +36,7 @@ class Engines:
         cache_bytes: bound of the encoded slices that all pipelines keep together.
         precision: what the networks compute in.
         disk: where encoded slices outlive the process.
+        compilation: whether parts of the default network are compiled.
     """
 
     def __init__(
@@ -44,10 +46,12 @@ class Engines:
         cache_bytes: int = DEFAULT_CACHE_BYTES,
         precision: Precision = Precision.AUTO,
         disk: DiskCache | None = None,
+        compilation: Compile = Compile.OFF,
     ) -> None:
         self.default = default
         self.devices = tuple(str(one) for one in choose_devices(device))
         self.precision = precision
+        self.compilation = compilation
         # features lie on the device that works with them
         share = cache_bytes // len(self.devices)
         self._banks = {one: FeatureBank(share, disk) for one in self.devices}
@@ -59,6 +63,11 @@ class Engines:
         own = self.default.checkpoint
         known = {None, self.default.model, own and own.name}
         return self.default if name in known else ModelKey(str(name))
+
+    def compiling(self) -> tuple[str, ...]:
+        """Devices whose network is to be compiled, as far as is known before it is loaded."""
+        asked = self.compilation is not Compile.OFF
+        return tuple(one for one in self.devices if asked and one.startswith("cuda"))
 
     def get(self, name: str | None = None, device: str | None = None) -> Pipeline:
         """The pipeline of a checkpoint, by default the server's, on one of `devices`.
@@ -75,5 +84,7 @@ class Engines:
         with self._lock:
             if (key, place) not in self._pipelines:
                 loaded = load_predictor(key.model, key.checkpoint, place, self.precision)
+                if key == self.default:  # others are not rehearsed, and would gain nothing
+                    loaded = with_compiled_parts(loaded, self.compilation)
                 self._pipelines[key, place] = Pipeline(loaded, self._banks[place])
             return self._pipelines[key, place]

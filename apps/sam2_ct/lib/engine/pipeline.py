@@ -35,6 +35,7 @@ from lib.engine.parts import (
 )
 from lib.engine.pieces import Piece, ProgressOfAll, pieces_of
 from lib.engine.recipe import Recipe
+from lib.engine.rehearsal import rehearse
 from lib.engine.report import (
     CheckpointReport,
     ObjectReport,
@@ -234,6 +235,11 @@ class Pipeline:
                 clock.add(stage, found.seconds[stage])
         return Part(prompts.grid, found)
 
+    def rehearse(self, settings: Settings, objects: Sequence[int] = (1,)) -> None:
+        """Compile what is to be compiled, see `lib.engine.rehearsal`."""
+        with self._alone(Clock()):
+            rehearse(self.model, settings.engine(), objects)
+
     @contextmanager
     def _alone(self, clock: Clock) -> Iterator[None]:
         """Nobody else uses the network; what is made on "the" GPU is made on its own."""
@@ -269,6 +275,7 @@ class Pipeline:
         replayed: Replay | None,
     ) -> Report:
         source, model = case.source_grid, self.model
+        compiling = _compiling(model)
         told = [in_file(part, source) for part in parts]
         slices = tuple(r for t in told for r in t.slices)
         ends = tuple(e for t in told for e in t.ends)
@@ -283,6 +290,7 @@ class Pipeline:
                 image_size=model.image_size,
                 device=str(model.device),
                 precision=model.numerics.name,
+                compiled=model.compiled is not None,
             ),
             objects=objects,
             slices=slices,
@@ -297,6 +305,7 @@ class Pipeline:
                 *dict.fromkeys(d for t in told for d in t.decided),
                 *end_sentences(ends, recipe.prompts.object_ids),
                 *left_out_sentences(objects),
+                *compiling,
             ),
             warnings=(*model.warnings, *case.warnings),
             seconds=clock.seconds,
@@ -310,6 +319,13 @@ class Pipeline:
             written=written,
             replay=replayed,
         )
+
+
+def _compiling(model: LoadedModel) -> tuple[str, ...]:
+    """What ran as it was not meant to."""
+    if model.compiled is None:
+        return (model.why_not_compiled,) if model.why_not_compiled else ()
+    return model.compiled.sentences(*model.compiled.count())
 
 
 def _check_taken(taken: NDArray[Any] | None, source: Grid) -> None:

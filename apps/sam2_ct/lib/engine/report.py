@@ -66,6 +66,7 @@ class CheckpointReport:
         image_size: side of the network's square input, pixels.
         device: where it ran.
         precision: fp32 (as stock SAM 2), fp32-fast, bf16 or fp16.
+        compiled: parts of it were compiled when the server started.
     """
 
     name: str
@@ -74,6 +75,7 @@ class CheckpointReport:
     image_size: int
     device: str
     precision: str
+    compiled: bool = False
 
 
 @dataclass(frozen=True)

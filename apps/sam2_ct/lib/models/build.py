@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.resources
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,6 +14,8 @@ from sam2.sam2_video_predictor import SAM2VideoPredictor
 
 from lib.errors import BadInput, Unavailable
 from lib.models.checkpoint import Weights, architecture_of, put_into, read_weights
+from lib.models.compilation import Compile, choose_compilation
+from lib.models.compiled import Compiled
 from lib.models.download import Patience, fetch
 from lib.models.precision import Numerics, Precision, abilities, choose, put_to_work
 from lib.models.registry import BUILTIN, MODEL_DIR, Checkpoint, place_of, resolve
@@ -50,6 +52,8 @@ class LoadedModel:
         device: Where it runs.
         numerics: What it computes with.
         trained: False for random weights.
+        compiled: Its compiled parts, if there are any.
+        why_not_compiled: A sentence for the report, where that is worth one.
         warnings: Sentences the user must see; showing them is the caller's part.
     """
 
@@ -60,12 +64,15 @@ class LoadedModel:
     device: torch.device
     numerics: Numerics
     trained: bool = True
+    compiled: Compiled | None = None
+    why_not_compiled: str = ""
     warnings: tuple[str, ...] = ()
 
     @property
     def identity(self) -> str:
         """What tells features of this network from those of another, or in other numbers."""
-        return f"{self.sha256} {self.numerics.name}"
+        compiled = " compiled" if self.compiled else ""
+        return f"{self.sha256} {self.numerics.name}{compiled}"
 
 
 def load_predictor(
@@ -114,6 +121,13 @@ def load_predictor(
         return _untrained(chosen, place, precision, folder, warnings)
     weights = read_weights(path, expected=chosen)
     return _assemble(chosen, weights, place, precision, folder, warnings=warnings)
+
+
+def with_compiled_parts(model: LoadedModel, asked: Compile) -> LoadedModel:
+    """The same model, parts of it compiled where that is worth it; they need a rehearsal."""
+    chosen = choose_compilation(asked, model.device, model.numerics)
+    compiled = Compiled(model.predictor) if chosen.is_on else None
+    return replace(model, compiled=compiled, why_not_compiled=chosen.why_not)
 
 
 def choose_device(device: str) -> torch.device:

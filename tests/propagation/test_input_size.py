@@ -9,6 +9,7 @@ from benchmarks.stock import see_objects
 from lib.errors import BadInput
 from lib.models.build import build_network
 from lib.propagation.inferer import PseudoVideoInferer
+from lib.prompts.types import Points, PromptSet
 from lib.propagation.input_size import InputSize
 from lib.propagation.settings import PropagationSettings
 from lib.propagation.sizes import resized
@@ -16,21 +17,44 @@ from tests.propagation.conftest import small_config
 
 
 @pytest.mark.parametrize(
-    ("asked", "own", "voxels", "side"),
+    ("asked", "own", "voxels", "painted", "side"),
     [
-        ("auto", 1024, 120, 512),
-        ("auto", 1024, 128, 512),
-        ("auto", 1024, 129, 1024),
-        ("auto", 1024, 20, 512),
-        ("auto", 1024, 600, 1024),
-        ("auto", 192, 20, 192),
-        ("own", 1024, 20, 1024),
-        ("256", 1024, 600, 256),
-        ("1024", 192, 20, 1024),
+        ("auto", 1024, 120, 3, 512),
+        ("auto", 1024, 128, 3, 512),
+        ("auto", 1024, 129, 3, 1024),
+        ("auto", 1024, 20, 3, 512),
+        ("auto", 1024, 600, 3, 1024),
+        ("auto", 192, 20, 0, 192),
+        ("auto", 192, 20, 1, 192),
+        ("auto", 192, 20, 2, 256),
+        ("auto", 256, 120, 3, 256),
+        ("own", 1024, 20, 3, 1024),
+        ("own", 192, 20, 3, 192),
+        ("256", 1024, 600, 3, 256),
+        ("1024", 192, 20, 3, 1024),
     ],
 )
-def test_the_side(asked, own, voxels, side):
-    assert InputSize.parse(asked).side(own, voxels) == side
+def test_the_side(asked, own, voxels, painted, side):
+    assert InputSize.parse(asked).side(own, voxels, painted) == side
+
+
+def test_auto_is_finer_where_every_object_has_two_painted_slices(predictor, volume, three_prompts):
+    """A click beside them changes nothing; one object with a single slice does."""
+    infer = PseudoVideoInferer(predictor, "a")
+    auto = PropagationSettings(input=InputSize.AUTO)
+
+    def side(*prompts):
+        return infer(volume, PromptSet(three_prompts.grid, prompts), auto).input_size
+
+    masks = three_prompts.prompts
+    one = masks[0]
+    click = Points(
+        one.axis, one.index + 1, one.object_id, np.argwhere(one.mask)[:1], np.empty((0, 2))
+    )
+    assert side(*masks) == 256
+    assert side(*masks, click) == 256
+    assert side(one) == 128
+    assert side(*masks, replace(one, object_id=2)) == 128
 
 
 def test_another_number_is_refused():

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lib.errors import BadInput
 from lib.geometry import Axis, Grid
-from lib.prompts.types import Prompt, PromptSet
+from lib.prompts.types import Mask, Prompt, PromptSet
 from lib.prompts.wiped import Wiped
 from lib.propagation.axis import AxisRun, Counter, Progress, painted_slices
 from lib.propagation.batches import rows_for, slices_at_once
@@ -119,7 +119,9 @@ class PseudoVideoInferer:
         if volume.shape != prompts.grid.shape:
             raise BadInput(f"volume {volume.shape} and prompts {prompts.grid.shape} differ in size")
         side = settings.input.side(
-            self.predictor.image_size, _longest_side(volume, prompts.grid, settings)
+            self.predictor.image_size,
+            _longest_side(volume, prompts.grid, settings),
+            _fewest_painted(prompts),
         )
         if side != self.predictor.image_size:
             own = replace(settings, input=InputSize.OWN)
@@ -363,6 +365,14 @@ def _longest_side(volume: NDArray[np.float32], grid: Grid, settings: Propagation
     """Voxels along the longer side of a slice, padded to a square, on any axis that is tracked."""
     return max(
         max(PseudoVideo(volume, grid, axis, image_size=1).canvas_shape) for axis in settings.axes
+    )
+
+
+def _fewest_painted(prompts: PromptSet) -> int:
+    """Painted slices of the object that has the fewest."""
+    return min(
+        sum(isinstance(p, Mask) and p.drawn for p in prompts.select(object_id))
+        for object_id in prompts.object_ids
     )
 
 

@@ -8,8 +8,8 @@ import pytest
 from benchmarks.stock import see_objects
 from lib.errors import BadInput
 from lib.models.build import build_network
-from lib.propagation.inferer import PseudoVideoInferer
 from lib.prompts.types import Points, PromptSet
+from lib.propagation.inferer import PseudoVideoInferer
 from lib.propagation.input_size import InputSize
 from lib.propagation.settings import PropagationSettings
 from lib.propagation.sizes import resized

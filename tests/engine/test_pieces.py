@@ -8,7 +8,8 @@ from lib.engine.pieces import ProgressOfAll, logit_pixel, pieces_of, share_crops
 from lib.engine.recipe import Recipe
 from lib.geometry import Axis, Grid
 from lib.prompts.types import Mask, PromptSet
-from tests.geometry.grids import affine_of
+from lib.transforms.crop import bounds_for, move_bounds
+from tests.geometry.grids import affine_of, reoriented
 
 SHAPE = (200, 180, 40)
 
@@ -39,6 +40,19 @@ def test_neighbours_share_what_one_of_them_needs_anyway():
 def test_a_region_of_interest_is_one_crop_for_all():
     roi = np.array([0, 0, 0]), np.array(SHAPE)
     assert groups(192, square(10, 20, 1), square(140, 20, 2), roi=roi) == [(1, 2)]
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "PIR"])
+def test_a_shared_crop_is_no_more_than_what_each_needs(codes):
+    """A margin around both would be another one than each has alone, and so would the result."""
+    volume = Grid(SHAPE, affine_of("RAS", (1, 1, 3)))
+    file, _ = reoriented(volume, np.zeros(SHAPE, np.uint8), codes)
+    prompts = PromptSet(volume, (square(20, 60, 1), square(40, 60, 2)))
+    parts = [bounds_for(PromptSet(volume, (p,)), volume, (Axis.AXIAL,)) for p in prompts.prompts]
+    (piece,) = pieces_of(Recipe(prompts.on(file), Settings()), volume, 1024)
+    first, stop = move_bounds(piece.crop, file, volume)
+    assert (first == np.min([a for a, _ in parts], axis=0)).all()
+    assert (stop == np.max([b for _, b in parts], axis=0)).all()
 
 
 def test_the_rule_itself():

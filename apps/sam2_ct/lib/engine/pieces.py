@@ -15,11 +15,11 @@ import numpy as np
 from lib.configs.options import Settings
 from lib.engine.recipe import Recipe
 from lib.geometry import Axis, Bounds, Grid
-from lib.prompts.types import PromptSet, in_plane_dims
+from lib.prompts.types import Points, PromptSet, in_plane_dims
 from lib.propagation.extent import Extent, ExtentRule
 from lib.propagation.inferer import Progress
 from lib.propagation.settings import Propagation
-from lib.transforms.crop import crop_box, move_bounds, on_raster
+from lib.transforms.crop import bounds_for, move_bounds
 
 #: SAM 2's mask logits have a quarter of its input's side.
 LOGITS_PER_INPUT = 4
@@ -58,26 +58,30 @@ def pieces_of(recipe: Recipe, volume: Grid, image_size: int) -> list[Piece]:
     if recipe.crop is not None:
         return [Piece(recipe.prompts, recipe.settings, None, recipe.crop)]
     grid, axes = recipe.prompts.grid, recipe.settings.engine().axes
-    prompts = recipe.prompts.on(volume)
-    roi = None if recipe.roi is None else move_bounds(recipe.roi, grid, volume)
+    alone = {
+        i: bounds_for(recipe.prompts.only(i), volume, axes, recipe.roi)
+        for i in recipe.prompts.object_ids
+    }
 
     def pixel(ids: Sequence[int]) -> float:
-        some = PromptSet(volume, tuple(p for p in prompts.prompts if p.object_id in ids))
-        box = crop_box(some, axes, roi=roi)
-        return logit_pixel(
-            box if roi is not None else on_raster(box, volume), volume, axes, image_size
-        )
+        return logit_pixel(_hull([alone[i] for i in ids]), volume, axes, image_size)
 
     voxel = min(volume.spacing[d] for axis in axes for d in in_plane_dims(volume, axis))
-    groups = share_crops(recipe.prompts.object_ids, pixel, voxel)
-    return [
-        Piece(
-            PromptSet(grid, tuple(p for p in recipe.prompts.prompts if p.object_id in group)),
-            recipe.settings,
-            recipe.roi,
-        )
-        for group in groups
-    ]
+    pieces = []
+    for group in share_crops(recipe.prompts.object_ids, pixel, voxel):
+        own = recipe.prompts.only(*group)
+        clicked = any(isinstance(p, Points) for p in own.prompts)
+        crop = None
+        # the crop around a click is known only once it was looked at closer
+        if len(group) > 1 and recipe.roi is None and not clicked:
+            crop = move_bounds(_hull([alone[i] for i in group]), volume, grid)
+        pieces.append(Piece(own, recipe.settings, recipe.roi, crop))
+    return pieces
+
+
+def _hull(boxes: Sequence[Bounds]) -> Bounds:
+    """The smallest crop that holds them all: what each needs, and little that is new to it."""
+    return np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0)
 
 
 def share_crops(

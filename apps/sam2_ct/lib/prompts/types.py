@@ -91,6 +91,14 @@ class PromptSet:
             if (object_id is None or p.object_id == object_id) and (axis is None or p.axis is axis)
         )
 
+    def only(self, *object_ids: int) -> PromptSet:
+        """The prompts of some objects.
+
+        Raises:
+            BadInput: they have none.
+        """
+        return replace(self, prompts=tuple(p for p in self.prompts if p.object_id in object_ids))
+
     def bounds(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """First and last voxel, (3,) int each, inclusive, of everything that was marked."""
         lows, highs = zip(*(_bounds(p, self.grid) for p in self.prompts), strict=True)

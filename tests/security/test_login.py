@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import requests
+from bs4 import BeautifulSoup
 from monailabel.client import MONAILabelClient
 from monailabel.client.client import MONAILabelClientException
 
@@ -412,3 +413,40 @@ def test_a_damaged_users_file_lets_nobody_in(server, users, anna):
     finally:
         users.path.write_bytes(kept)
     assert client.auth_valid_token()
+
+
+def test_results_on_the_page_are_those_of_the_user(server, person, tmp_path):
+    """Under whichever client name; an administrator sees everybody's, nobody else does."""
+    anna, bert, root = map(person, ("anna", "bert", "root"))
+    client = MONAILabelClient(anna.url, tmpdir=str(tmp_path), client_id="slicer-of-anna")
+    client.update_auth(client.auth_token(anna.name, anna.password))
+    client.infer("sam2_ct_slice", "pelvis", {**CLICK, "label": "rib of anna"})
+
+    def shown(who: Person) -> list:
+        answer = who.ask("GET", "/sam2_ct/page/results")
+        assert answer.status_code == 200
+        parsed = BeautifulSoup(answer.text, "html.parser").select("details.result")
+        return [one for one in parsed if "rib of anna" in one.get_text()]
+
+    (hers,) = shown(anna)
+    (seen,) = shown(root)
+    assert shown(bert) == []
+    assert "of anna/slicer-of-anna" in " ".join(seen.summary.get_text(" ").split())
+    assert "of anna/" not in hers.get_text(" ")
+    # whoever logs in may sit elsewhere: the command names no folder of the server
+    command = hers.select_one(".replay code").get_text()
+    assert command.startswith("sam2-ct segment VOLUME --replay rib_of_anna-")
+    assert server.studies not in hers.get_text()
+    paths = [
+        tag[key] for tag in hers.select("img, a") for key in ("src", "href") if tag.has_attr(key)
+    ]
+    undo = hers.select_one("button[data-url]")["data-url"]
+    for path in paths:
+        assert requests.get(f"{server.url}{path}", timeout=TIMEOUT).status_code == 401
+        assert bert.ask("GET", path).status_code == 404
+        assert anna.ask("GET", path).status_code == root.ask("GET", path).status_code == 200
+    assert requests.post(f"{server.url}{undo}", timeout=TIMEOUT).status_code == 401
+    assert bert.ask("POST", undo).status_code == 404
+    assert bert.ask("POST", f"{undo}?client_id=slicer-of-anna").status_code == 404
+    assert anna.ask("POST", undo).status_code == 200
+    assert shown(anna) == shown(root) == []

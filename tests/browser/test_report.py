@@ -19,7 +19,7 @@ from tests.evaluation.stored import CASES, store_results
 
 #: As text their order would be another in every column.
 ROWS = (
-    ("b 10", "10", 10, "0.900 ± 0.100", 0.9, "-0.2 to +0.3", -0.2, "*"),
+    ("b 10", "10", 10, "0.9 ± 0.1", 0.9, "-0.2 to +0.3", -0.2, "*"),
     ("b 9", "9", 9, "–", None, "+0.1 to +0.2", 0.1, "-"),
     ("a <i>x</i>", "100", 100, "0.850 ± 0.200", 0.85, "–", None, "-"),
     ("é", "–", None, "10.00 ± 1.00", 10.0, "-1.5 to -1.0", -1.5, "–"),

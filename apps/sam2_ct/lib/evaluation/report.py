@@ -141,18 +141,19 @@ def _how_much(page: Document, run: Mapping, frame: pd.DataFrame) -> None:
         line.append(f" Classes that have less than the {run['per_class']} wanted: {few}.")
     if run["excluded"]:
         listed = len(run["excluded"])
-        line.append(f" The split was drawn without the {listed} entries of its exclusion list.")
+        line.append(f" The split was drawn without what its exclusion list names ({listed}).")
     page.say(*line)
 
 
 def _how_sure(page: Document, frame: pd.DataFrame) -> None:
     cases = frame["case"].nunique()
+    many = "1 case" if cases == 1 else f"{cases} cases"
     line: list[str | Span] = [
-        f"Intervals resample {cases} cases. Tests are Wilcoxon's signed-rank test on pairs of the "
+        f"Intervals resample {many}. Tests are Wilcoxon's signed-rank test on pairs of the "
         "same sample, corrected for the number of tests in a table (Holm)."
     ]
     if cases < FEW_CASES:
-        few = strong(f"{cases} cases are too few to decide anything")
+        few = strong(f"{many} {'is' if cases == 1 else 'are'} too few to decide anything")
         line += [" ", few, ": here they show the form."]
     page.say(*line)
 

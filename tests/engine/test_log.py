@@ -107,3 +107,38 @@ def test_log_is_plain_json(results, recipe):
     log = json.loads(entry.path.read_text())
     assert (log["format"], log["schema"]) == ("sam2_ct result", SCHEMA)
     assert log["report"]["volume"]["path"] == "ct.nii"
+
+
+def test_results_of_some_clients_come_newest_first(results, recipe):
+    mine = [
+        add(results, Key(client, image, label), recipe)
+        for client, image, label in (
+            ("anna", "ct", "hip"),
+            ("bert", "ct", "hip"),
+            ("anna/slicer", "mr", "rib"),
+            ("anna", "mr", "hip"),
+            ("anna_slicer", "mr", "hip"),
+        )
+    ]
+    hers = results.of_clients(lambda client: client.partition("/")[0] == "anna")
+    assert hers == [mine[3], mine[2], mine[0]]
+    assert results.of_clients(lambda client: client == "anna/slicer") == [mine[2]]
+    assert results.of_clients(lambda _: False) == []
+    results.undo(mine[2].read().key)
+    assert results.of_clients(lambda client: client == "anna/slicer") == []
+
+
+def test_undo_of_what_is_not_the_newest_any_more_changes_nothing(results, recipe):
+    key = Key("me", "ct", "hip")
+    first, second = add(results, key, recipe), add(results, key, recipe)
+    with pytest.raises(BadInput, match="newer result"):
+        results.undo(key, first)
+    assert results.entries(key) == [second, first]
+    assert results.undo(key, second) == first
+
+
+def test_the_report_of_a_log_is_typed(results, recipe):
+    log = add(results, Key("me", "ct", "hip"), recipe, 0.5).read()
+    assert log.told == said(recipe, 0.5)
+    assert log.prompts.object_ids == recipe.prompts.object_ids
+    assert log.key == Key("me", "ct", "hip")

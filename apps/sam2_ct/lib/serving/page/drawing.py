@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,17 +11,13 @@ from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.interfaces.app import MONAILabelApp
 
 from lib.engine.log import Entry, Log
-from lib.pictures.figure import to_png
 from lib.pictures.planes import Found
-from lib.pictures.result import marked, picture_of
 from lib.serving.images import key_of_file
 from lib.serving.names import is_uid
 from lib.transforms.load import load_labelmap, load_volume
 from lib.transforms.windowed import Windowed
 
 _KEPT = 16  # pictures, of some hundred KB
-
-_one_at_a_time = threading.Lock()  # a volume is large, and a page asks for several pictures at once
 
 
 def volume_of(instance: MONAILabelApp, log: Log) -> Path:
@@ -49,39 +45,33 @@ def volume_of(instance: MONAILabelApp, log: Log) -> Path:
     )
 
 
-def draw(entry: Entry, log: Log, volume: Path) -> bytes:
-    """The picture as PNG.
+@dataclass(frozen=True)
+class Drawing:
+    """What is to be drawn; the same result is drawn once.
 
-    Args:
-        entry: of the result.
-        log: of the result.
+    Attributes:
+        entry: the result.
         volume: that it was made of.
+    """
+
+    entry: Entry
+    volume: Path = field(compare=False)
+
+
+@lru_cache(maxsize=_KEPT)
+def draw(drawing: Drawing) -> bytes:
+    """The picture as PNG. It holds a volume in memory meanwhile: one after the other.
 
     Raises:
         HTTPException: 404, the volume lies elsewhere in space by now.
     """
-    with _one_at_a_time:
-        return _drawn(_Task(entry, log, volume))
+    # matplotlib costs half a second, and most requests draw nothing
+    from lib.pictures.figure import to_png
+    from lib.pictures.result import marked, picture_of
 
-
-class _Task:
-    """What is drawn; equal to another one of the same result, which is drawn once."""
-
-    def __init__(self, entry: Entry, log: Log, volume: Path) -> None:
-        self.entry, self.log, self.volume = entry, log, volume
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Task) and other.entry == self.entry
-
-    def __hash__(self) -> int:
-        return hash(self.entry)
-
-
-@lru_cache(maxsize=_KEPT)
-def _drawn(task: _Task) -> bytes:
-    log = task.log
-    labels, grid = load_labelmap(task.entry.labels_path)
-    volume = load_volume(task.volume)
+    log = drawing.entry.read()
+    labels, grid = load_labelmap(drawing.entry.labels_path)
+    volume = load_volume(drawing.volume)
     if not volume.grid.same_as(grid):
         raise HTTPException(404, "the volume of this result lies elsewhere in space by now")
     names = {value: name for name, value in log.label_names.items()}

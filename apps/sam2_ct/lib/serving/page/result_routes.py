@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shlex
@@ -15,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, HTMLResponse
 from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.interfaces.app import MONAILabelApp
@@ -28,7 +30,7 @@ from lib.files import discard
 from lib.places import APP
 from lib.serving.dicom_seg import check_can_hold_segs, series_folder, write_seg
 from lib.serving.names import is_uid
-from lib.serving.page.drawing import draw, volume_of
+from lib.serving.page.drawing import Drawing, draw, volume_of
 from lib.serving.page.results import ResultList, ResultView
 from lib.serving.page.routes import HEADERS, Viewer, page_templates
 from lib.serving.roles import USER
@@ -69,6 +71,7 @@ def result_routes(instance: MONAILabelApp, results: Results, is_local: bool) -> 
     router = APIRouter(prefix="/sam2_ct/page/results", dependencies=USER, include_in_schema=False)
     templates = page_templates()
     known = ResultList(results)
+    turn = asyncio.Lock()
 
     @router.get("")
     def listed(http: Request, caller: Viewer, client_id: str = "") -> HTMLResponse:
@@ -84,9 +87,14 @@ def result_routes(instance: MONAILabelApp, results: Results, is_local: bool) -> 
         return templates.TemplateResponse(http, "result.html", shown, headers=_PRIVATE)
 
     @router.get("/{result_id}/picture.png")
-    def picture(result_id: str, caller: Viewer) -> Response:
-        view = known.find(caller, result_id)
-        png = draw(view.entry, view.log, volume_of(instance, view.log))
+    async def picture(result_id: str, caller: Viewer) -> Response:
+        def find() -> Drawing:
+            view = known.find(caller, result_id)
+            return Drawing(view.entry, volume_of(instance, view.log))
+
+        drawing = await run_in_threadpool(find)
+        async with turn:  # who waits holds no thread
+            png = await run_in_threadpool(draw, drawing)
         return Response(png, media_type="image/png", headers=_PRIVATE)
 
     @router.post("/{result_id}/undo")

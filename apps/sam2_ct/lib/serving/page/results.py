@@ -20,7 +20,7 @@ from lib.engine.log import Entry, Log, Results, read_log
 from lib.engine.report import Report
 from lib.errors import BadInput
 from lib.pictures.along import along, plot
-from lib.propagation.records import ObjectEnds
+from lib.propagation.records import AbsentRange, ObjectEnds
 from lib.serving.answers import public
 from lib.serving.clients import Caller
 from lib.serving.names import is_session, is_uid
@@ -37,6 +37,7 @@ class ObjectView:
         voxels: in the result.
         millilitres: voxels times their size.
         ends: where it ends along each axis, and why.
+        absent: slices within that the annotator emptied.
         suggested: slices that would help next, best first.
     """
 
@@ -44,6 +45,7 @@ class ObjectView:
     voxels: int
     millilitres: float
     ends: tuple[ObjectEnds, ...]
+    absent: tuple[AbsentRange, ...]
     suggested: tuple[NextSlice, ...]
 
 
@@ -99,6 +101,7 @@ class ResultView:
                 one.voxels,
                 one.voxels * voxel,
                 tuple(e for e in report.ends if e.object_id == one.object_id),
+                tuple(a for a in report.absent if a.object_id == one.object_id),
                 tuple(s for s in report.next_slices if s.object_id == one.object_id),
             )
             for one in report.objects

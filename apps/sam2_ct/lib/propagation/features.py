@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import torch
 
 from lib.propagation.bounded import Bounded
+from lib.propagation.lanes import Ready, lane_of
 from lib.propagation.predictor import Sam2Parts
 from lib.propagation.video import PseudoVideo
 
@@ -35,10 +36,12 @@ class SliceFeatures:
     Attributes:
         levels: three of (1, C, h, w), finest first.
         position: (1, C, h, w) positional encoding of the coarsest level.
+        ready: when a GPU has computed them; None: it has.
     """
 
     levels: tuple[torch.Tensor, ...]
     position: torch.Tensor
+    ready: Ready | None = None
 
     @property
     def fine(self) -> tuple[torch.Tensor, ...]:
@@ -57,6 +60,8 @@ class SliceFeatures:
 
     def on(self, device: torch.device, dtype: torch.dtype) -> SliceFeatures:
         """The same on a device, the levels as numbers of that kind."""
+        if self.ready is not None:
+            self.ready.join((*self.levels, self.position))
         levels = tuple(level.to(device, dtype) for level in self.levels)
         return SliceFeatures(levels, self.position.to(device))
 
@@ -126,8 +131,9 @@ class SliceEncoder:
             not depend on which slice was asked for first.
 
     Attributes:
+        lane: to the network's device.
         encoded: slices that went through the encoder.
-        seconds: spent on them.
+        seconds: spent on them; on a GPU, on giving them to it.
         key: identity of what is encoded.
     """
 
@@ -143,10 +149,13 @@ class SliceEncoder:
         self.video = video
         self.bank = bank
         self.batch = batch
+        self.lane = lane_of(predictor.device)
+        self.lane.begin()
         self.encoded = 0
         self.seconds = 0.0
         self.key = _signature(video, checkpoint, batch)
         self._position: torch.Tensor | None = None
+        self._ahead: set[int] = set()
 
     @torch.inference_mode()
     def __call__(self, t: int) -> SliceFeatures:
@@ -154,14 +163,27 @@ class SliceEncoder:
         held = self.bank.get(self.key, t) or self._encode(t)
         return held.on(self.predictor.device, torch.float32)
 
+    @torch.inference_mode()
+    def ahead(self, t: int) -> None:
+        """Slice `t` will be asked for: a GPU encodes it beside its other work."""
+        first = t - t % self.batch
+        if self.lane.streams and first not in self._ahead:
+            self._ahead.add(first)
+            if self.bank.get(self.key, t) is None:
+                self._encode(t)
+
     def _encode(self, t: int) -> SliceFeatures:
         start = time.perf_counter()
+        with self.lane.ahead():
+            wanted = self._encode_batch(t)
+        self.seconds += time.perf_counter() - start
+        return wanted
+
+    def _encode_batch(self, t: int) -> SliceFeatures:
         first = t - t % self.batch
         slices = range(first, min(first + self.batch, len(self.video)))
-        images = torch.stack([self.video.image(s) for s in slices])
-        if self.predictor.device.type == "cuda":
-            images = images.pin_memory()  # so that the copy below is not waited for
-        out = self.predictor.forward_image(images.to(self.predictor.device, non_blocking=True))
+        self._ahead.add(first)
+        out = self.predictor.forward_image(self._images(slices))
         self.encoded += len(slices)
         if self._position is None:
             self._position = out["vision_pos_enc"][-1][:1].clone()
@@ -172,11 +194,19 @@ class SliceEncoder:
             if features.top.dtype != torch.float32:
                 # computed in half precision, kept in the half that has more digits
                 features = features.on(features.top.device, torch.float16)
+            features = replace(features, ready=self.lane.ready())
             self.bank.put(self.key, s, features)
             wanted = features if s == t else wanted
-        self.seconds += time.perf_counter() - start
         assert wanted is not None  # the batch is the one around `t`
         return wanted
+
+    def _images(self, slices: range) -> torch.Tensor:
+        """(n, 3, S, S) on the device; resized there if it is a GPU, always a full batch."""
+        if not self.lane.streams:
+            return self.lane.upload([self.video.image(s) for s in slices])
+        frames = [self.video.frame(s) for s in slices]
+        frames += frames[-1:] * (self.batch - len(frames))
+        return self.video.images(self.lane.upload(frames))
 
 
 def _signature(video: PseudoVideo, checkpoint: str, batch: int) -> str:

@@ -14,6 +14,7 @@ import torch
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import Tensor
 
+from lib.propagation.lanes import put
 from lib.propagation.policy import MAX_POINTERS, Plan
 
 
@@ -138,9 +139,8 @@ def _pointers(
     pointers = torch.stack(held)
     count, batch, width = pointers.shape
     farthest = min(num_slices, MAX_POINTERS) - 1
-    distance = torch.tensor(
-        [[p.distance for p in plan.pointers] for plan, _ in rows], device=pointers.device
-    )
+    distances = torch.tensor([[p.distance for p in plan.pointers] for plan, _ in rows])
+    distance = put(distances, pointers.device)
     sine = get_1d_sine_pe(distance.flatten() / farthest, dim=codes.pointer_width)
     places = codes.pointer(sine).view(len(rows), count, -1)
     per_row = [p.expand(n, -1, -1) for p, n in zip(places, sizes, strict=True)]

@@ -236,7 +236,8 @@ class Sam2Parts(SAM2Base):
             high_res_features=list(fine),
         )
         there = score > 0
-        masks = torch.where(there[:, None, None], masks, NO_OBJ_SCORE).float()
+        # stock's torch.where copies its number to a GPU, and waits for that
+        masks = masks.masked_fill(~there[:, None, None], NO_OBJ_SCORE).float()
         rows = torch.arange(batch, device=masks.device)
         best = ious.argmax(dim=-1)
         token = tokens[rows, best] if tokens.size(1) > 1 else tokens[:, 0]

@@ -26,6 +26,7 @@ from lib.propagation.extent import SliceSignals
 from lib.propagation.features import SliceEncoder, SliceFeatures
 from lib.propagation.fusion import ABSENT
 from lib.propagation.kept import Tracked
+from lib.propagation.lanes import put
 from lib.propagation.memory import Assembled, Bank, Codes, Remembered, assemble, shape_of
 from lib.propagation.policy import MemoryPolicy, Plan
 from lib.propagation.predictor import Decoded
@@ -52,7 +53,7 @@ class Track:
             does.
 
     Attributes:
-        goes_on: asked after each slice beyond the outermost prompt whether the object does; None:
+        goes_on: asked about each slice beyond the outermost prompt whether the object does; None:
             it is not looked for an end.
         ended: the answer was no.
     """
@@ -78,11 +79,16 @@ class Track:
         self._near_confidence: dict[int, float] = {}
         self._todo = deque(stretch.slices)
         self._said: list[_Said] = []
+        self._judged = 0  # of what was said, up to where an end has been looked for
 
     @property
     def next(self) -> int | None:
         """The slice to be tracked next; None: the stretch is done or the object has ended."""
         return self._todo[0] if self._todo and not self.ended else None
+
+    def later(self, slices: int) -> int | None:
+        """The slice to be tracked so many slices later, as far as is known now."""
+        return self._todo[slices] if len(self._todo) > slices and not self.ended else None
 
     @property
     def is_outward(self) -> bool:
@@ -99,12 +105,7 @@ class Track:
         said = self._said[: len(self.stretch.inner)]
         if not said:
             return []
-        scores = _stacked([s.object_score[s.row, 0] for s in said])
-        found = torch.stack([(s.voxels[s.row] > 0).any() for s in said]).tolist()
-        return [
-            SliceSignals(t, float(score), not there)
-            for t, score, there in zip(self.stretch.inner, scores, found, strict=False)
-        ]
+        return [s.signals(t) for t, s in zip(self.stretch.inner, said, strict=False)]
 
     def recollection(self) -> Recollection:
         """Tracked slices next to the start, for a pass in the other direction."""
@@ -128,9 +129,30 @@ class Track:
         if abs(t - self.stretch.start) <= self.policy.reach:
             self._near[t], self._near_confidence[t] = memory, confidence
         self._said.append(said)
-        if self.goes_on is not None and len(self._todo) < len(self.stretch.outward):
-            signals = SliceSignals(t, said.confidence("score"), said.is_empty())
-            self.ended = not self.goes_on(signals)
+
+    def judge(self, lag: int) -> None:
+        """Asks whether the object goes on, all but the last `lag` slices where more will follow.
+
+        Slices tracked beyond the end are dropped, so the lag decides what is read when, and not
+        what is said.
+        """
+        if self.goes_on is None:
+            return
+        first = max(self._judged, len(self.stretch.inner))
+        last = len(self._said) - (lag if self._todo else 0)
+        for n in range(first, last):
+            t = self.stretch.slices[n]
+            self._judged = n + 1
+            self.ended = not self.goes_on(self._said[n].signals(t))
+            if self.ended:
+                self._forget_from(n + 1)
+                return
+
+    def _forget_from(self, n: int) -> None:
+        for t in self.stretch.slices[n : len(self._said)]:
+            for held in (self._held, self._confidence, self._near, self._near_confidence):
+                held.pop(t, None)
+        del self._said[n:]
 
     def tracked(self) -> Tracked:
         """Everything said so far."""
@@ -151,20 +173,23 @@ class _Said:
         predicted_iou: (rows,).
         object_score: (rows, 1).
         row: which of them.
+        numbers: (rows, 2) object scores, and whether any voxel is the object's; they come late.
     """
 
     voxels: Tensor
     predicted_iou: Tensor
     object_score: Tensor
     row: int
+    numbers: Callable[[], list[list[float]]]
 
     def confidence(self, kind: str) -> float:
         if kind == "iou":
             return float(self.predicted_iou[self.row])
         return float(self.object_score[self.row])
 
-    def is_empty(self) -> bool:
-        return not bool((self.voxels[self.row] > 0).any())
+    def signals(self, t: int) -> SliceSignals:
+        score, there = self.numbers()[self.row]
+        return SliceSignals(t, score, not there)
 
 
 class LockStep:
@@ -203,6 +228,9 @@ class LockStep:
                 return
             for rows in self._batches(ready):
                 self._advance(rows)
+            for track in ready:
+                if (t := track.later(self.encoder.batch)) is not None:
+                    self.encoder.ahead(t)
 
     def _batches(self, tracks: Sequence[Track]) -> Iterable[list[tuple[Track, Plan, Bank]]]:
         """Tracks that can be one batch: plans of one shape, no correction by clicks."""
@@ -235,10 +263,15 @@ class LockStep:
             said = replace(said, logits=said.logits.masked_fill(foreign, ABSENT))
         memory = predictor.memorise(features.top, said, drawn=correction is not None)
         voxels = video.slice_logits(said.logits[: len(rows)]).half()
+        scores = said.object_score[: len(rows), 0]
+        there = (voxels > 0).flatten(1).any(dim=1)
+        lane = self.encoder.lane
+        numbers = lane.fetch(torch.stack([scores.float(), there.float()], dim=1))
         for n, (track, _, _) in enumerate(rows):
             remembered = Remembered(memory[n : n + 1], said.pointer[n : n + 1])
-            row = _Said(voxels, said.predicted_iou, said.object_score, n)
+            row = _Said(voxels, said.predicted_iou, said.object_score, n, numbers)
             track.accept(row, remembered)
+            track.judge(lane.lag)
             self.advanced(track)
 
     def _decode(
@@ -272,7 +305,7 @@ class LockStep:
             if stack[t].any():
                 mask = video.mask_input(Mask(video.axis, t, 0, stack[t]))
                 masks[n] = F.interpolate(mask, size=(side, side), mode="area")[0] > 0.5
-        return masks.to(self.encoder.predictor.device)
+        return put(masks, self.encoder.predictor.device)
 
 
 def _joined(seen: Sequence[SliceFeatures]) -> SliceFeatures:

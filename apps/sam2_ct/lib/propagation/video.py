@@ -69,9 +69,25 @@ class PseudoVideo:
 
     def image(self, t: int) -> torch.Tensor:
         """Frame `t` as the network takes it: (3, S, S) float32, normalised."""
-        frame = self._pad(np.moveaxis(self.volume, self.dim, 0)[t].T[::-1])
-        pixels = self._resize(frame).clamp(0, 1).expand(3, -1, -1)
+        pixels = self._resize(self.frame(t)).clamp(0, 1).expand(3, -1, -1)
         return (pixels - _MEAN) / _STD
+
+    def frame(self, t: int) -> torch.Tensor:
+        """Frame `t` in voxels, upright and square in millimetres: (1, rows, columns) float32."""
+        return self._pad(np.moveaxis(self.volume, self.dim, 0)[t].T[::-1])
+
+    def images(self, frames: torch.Tensor) -> torch.Tensor:
+        """Frames (n, 1, rows, columns) → (n, 3, S, S), as `image`, on the device they are on."""
+        side = self.image_size
+        pixels = frames
+        if frames.shape[-2:] != (side, side):
+            pixels = F.interpolate(
+                frames, size=(side, side), mode="bilinear", align_corners=False, antialias=True
+            )
+        pixels = pixels.clamp(0, 1)
+        # numbers, not tensors, which would have to be brought to the device
+        colours = zip(IMAGE_MEAN, IMAGE_STD, strict=True)
+        return torch.cat([(pixels - mean) / std for mean, std in colours], dim=1)
 
     def mask_input(self, prompt: Mask) -> torch.Tensor:
         """The painted slice as a (1, 1, S, S) float32 mask of zeros and ones."""

@@ -6,6 +6,7 @@ import pytest
 from lib.propagation.prior import (
     NETWORK_WEIGHT,
     between,
+    bins,
     density,
     signed_distance,
     trust,
@@ -80,7 +81,7 @@ def test_density_prefers_what_is_inside_wherever_it_lies():
     truth = rod()
     image = scan(truth)
     image[30:36, 5:11] = 0.7  # as bright, elsewhere
-    evidence = density(image, painted(truth, 5), 2, (1, 1))
+    evidence = density(image, painted(truth, 5), 2, (1, 1))[bins(image)]
     assert evidence[truth].mean() > 1
     assert evidence[30:36, 5:11].mean() > 1
     assert evidence[~truth & (image < 0.5)].mean() < -1

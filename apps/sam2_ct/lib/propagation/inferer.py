@@ -318,8 +318,7 @@ class _Run:
         if self.settings.prior is Prior.OFF:
             return logits, {}
         painted = painted_slices(prompts)
-        spoken, apart = with_prior(logits, video.volume, painted, video.dim, self.grid.spacing)
-        return spoken.astype(np.float16), apart
+        return with_prior(logits, video.volume, painted, video.dim, self.grid.spacing)
 
     def _cut(self, logits: NDArray[np.float16], ends: ObjectEnds) -> None:
         """Empty one object's (X, Y, Z) logits beyond its ends, in place; count what was found."""

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,9 @@ BAND_MM = 6.0
 _BINS = 24  # of the window's range; blurred by 1.5 bins, so a few dozen voxels are enough
 _BIN_BLUR = 1.5
 _RARE = 0.01  # share of voxels that a bin without any is taken to have
+
+
+Logit = TypeVar("Logit", bound=np.floating[Any])
 
 
 @dataclass(frozen=True)
@@ -65,12 +68,12 @@ class Between:
 
 
 def with_prior(
-    logits: NDArray[np.floating[Any]],
+    logits: NDArray[Logit],
     image: NDArray[np.floating[Any]],
     painted: Mapping[int, NDArray[np.bool_]],
     dim: int,
     spacing: Sequence[float],
-) -> tuple[NDArray[np.float32], dict[int, float]]:
+) -> tuple[NDArray[Logit], dict[int, float]]:
     """Logits of one object, the prior added; and how far the shape still disagrees with them.
 
     Args:
@@ -81,22 +84,29 @@ def with_prior(
         spacing: voxel size in mm per dimension.
 
     Returns:
-        (X, Y, Z) float32, `NETWORK_WEIGHT` times `logits` where nothing is painted; and for each
-        slice between painted ones `disagreement` of what is found and the interpolated shape.
+        (X, Y, Z) of the type of `logits`, `NETWORK_WEIGHT` times these where nothing is painted;
+        and for each slice between painted ones `disagreement` of what is found and the
+        interpolated shape.
     """
-    clipped = np.clip(logits, -LOGIT_LIMIT, LOGIT_LIMIT)
-    out: NDArray[np.float32] = NETWORK_WEIGHT * clipped.astype(np.float32)
-    apart: dict[int, float] = {}
-    if not painted:
-        return out, apart
     in_plane = [s for d, s in enumerate(spacing) if d != dim]
-    out += DENSITY_WEIGHT * density(image, painted, dim, in_plane)
-    stack = np.moveaxis(out, dim, 0)
-    for here in between(painted, in_plane, spacing[dim]):
-        unit = 2.0 + here.near / 4
-        shape = np.clip(here.distance / unit, -SHAPE_LIMIT, SHAPE_LIMIT)
-        stack[here.t] += trust(here) * shape
-        apart[here.t] = disagreement(stack[here.t] > 0, here.distance > 0)
+    ratios = density(image, painted, dim, in_plane) if painted else None
+    shapes = between(painted, in_plane, spacing[dim])
+    here = next(shapes, None)
+    out = np.empty_like(logits)
+    apart: dict[int, float] = {}
+    # slice by slice: of a large volume, a whole one in float32 more would be felt
+    for t, (said, grey, spoken) in enumerate(
+        zip(*(np.moveaxis(volume, dim, 0) for volume in (logits, image, out)), strict=True)
+    ):
+        plane = NETWORK_WEIGHT * np.clip(said, -LOGIT_LIMIT, LOGIT_LIMIT).astype(np.float32)
+        if ratios is not None:
+            plane += DENSITY_WEIGHT * ratios[bins(grey)]
+        if here is not None and here.t == t:
+            unit = 2.0 + here.near / 4
+            plane += trust(here) * np.clip(here.distance / unit, -SHAPE_LIMIT, SHAPE_LIMIT)
+            apart[t] = disagreement(plane > 0, here.distance > 0)
+            here = next(shapes, None)
+        spoken[...] = plane
     return out, apart
 
 
@@ -147,7 +157,7 @@ def density(
     dim: int,
     spacing: Sequence[float],
 ) -> NDArray[np.float32]:
-    """Log-likelihood ratio of each voxel's grey value, object against what surrounds it.
+    """Log-likelihood ratios of grey values, object against what surrounds it.
 
     Args:
         image: (X, Y, Z) windowed volume, 0 to 1.
@@ -156,7 +166,8 @@ def density(
         spacing: (2,) voxel size in the slice, mm.
 
     Returns:
-        (X, Y, Z) float32 within ±`DENSITY_LIMIT`; 0 where the painted slices have no surroundings.
+        (bins,) float32 within ±`DENSITY_LIMIT`, for equal parts of the range from 0 to 1; 0 where
+        the painted slices have no surroundings.
     """
     stack = np.moveaxis(image, dim, 0)
     inside, outside = np.zeros(_BINS), np.zeros(_BINS)
@@ -166,11 +177,11 @@ def density(
             inside += _histogram(stack[t][mask & (distance <= BAND_MM)])
             outside += _histogram(stack[t][~mask & (distance >= -BAND_MM)])
     if not inside.any() or not outside.any():
-        return np.zeros(image.shape, dtype=np.float32)
+        return np.zeros(_BINS, dtype=np.float32)
     shares = [ndimage.gaussian_filter1d(h, _BIN_BLUR, mode="constant") for h in (inside, outside)]
     of_object, of_rest = (h / h.sum() + _RARE for h in shares)
     ratio = np.clip(np.log(of_object / of_rest), -DENSITY_LIMIT, DENSITY_LIMIT)
-    return ratio.astype(np.float32)[_bins(image)]
+    return ratio.astype(np.float32)
 
 
 def signed_distance(mask: NDArray[np.bool_], spacing: Sequence[float]) -> NDArray[np.floating[Any]]:
@@ -182,12 +193,13 @@ def signed_distance(mask: NDArray[np.bool_], spacing: Sequence[float]) -> NDArra
     return (inside - outside)[1:-1, 1:-1]
 
 
-def _bins(values: NDArray[np.floating[Any]]) -> NDArray[np.intp]:
+def bins(values: NDArray[np.floating[Any]]) -> NDArray[np.intp]:
+    """The part of the range that each grey value, 0 to 1, lies in."""
     return np.clip((values * _BINS).astype(np.intp), 0, _BINS - 1)
 
 
 def _histogram(values: NDArray[np.floating[Any]]) -> NDArray[np.intp]:
-    return np.bincount(_bins(values), minlength=_BINS)
+    return np.bincount(bins(values), minlength=_BINS)
 
 
 def _shifted(

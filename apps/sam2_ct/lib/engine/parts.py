@@ -15,8 +15,10 @@ from lib.geometry import Axis, Grid
 from lib.prompts.boxes import box_of, empty_like_file
 from lib.propagation.fusion import ABSENT, separate
 from lib.propagation.records import ObjectEnds, Propagated, Rule
+from lib.transforms.crop import part_of
 from lib.transforms.restore import to_file_grid
 
+_SLICES = 16  # at a time: logits of a large crop are not held twice
 _NOWHERE = (slice(0, 0),) * 3
 
 
@@ -51,21 +53,25 @@ def label_map(
     corners = [crop_report(part, source) for part in parts]
     first = np.min([c.first for c in corners], axis=0)
     stop = np.max([c.stop for c in corners], axis=0)
-    moved = source.affine.copy()
-    moved[:3, 3] += source.affine[:3, :3] @ first
-    box = Grid(tuple(stop - first), moved)  # nothing is found outside it
-    logits = ((i, _logits_in(box, parts, i)) for i in ids)
-    inside = separate(logits, overlap)
-    small = inside.dtype if overlap else np.min_scalar_type(max(ids))
-    labels = empty_like_file((*inside.shape[:-3], *source.shape), small)
-    labels[..., first[0] : stop[0], first[1] : stop[1], first[2] : stop[2]] = inside
+    labels = (
+        empty_like_file((len(ids), *source.shape), np.dtype(bool))
+        if overlap
+        else empty_like_file(source.shape, np.min_scalar_type(max(ids)))
+    )
+    inside = labels[..., first[0] : stop[0], first[1] : stop[1], :]  # nothing is found beyond
+    for k in range(first[2], stop[2], _SLICES):
+        low, high = first.copy(), stop.copy()
+        low[2], high[2] = k, min(k + _SLICES, stop[2])
+        slab = part_of(source, (low, high))
+        logits = ((i, _logits_in(slab, parts, i)) for i in ids)
+        inside[..., k : high[2]] = separate(logits, overlap)
     return labels
 
 
-def _logits_in(box: Grid, parts: Sequence[Part], object_id: int) -> NDArray[Any]:
-    """The highest logits that any part has of an object, on a grid that holds their crops."""
+def _logits_in(slab: Grid, parts: Sequence[Part], object_id: int) -> NDArray[Any]:
+    """The highest logits that any part has of an object, on a crop of the file's grid."""
     found = [
-        to_file_grid(part.found.logits[object_id], part.grid, box, fill=ABSENT)
+        to_file_grid(part.found.logits[object_id], part.grid, slab, fill=ABSENT)
         for part in parts
         if object_id in part.found.logits
     ]

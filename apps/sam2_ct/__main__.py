@@ -5,18 +5,20 @@ MONAI Label runs `main.py` with this folder on the path, from where everything i
 """
 
 import sys
+import time
 from pathlib import Path
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    began = time.perf_counter()
     here = str(Path(__file__).resolve().parent)
     if here not in sys.path:
         sys.path.insert(0, here)
 
     from lib.commands import main as command_line
 
-    command_line.main()
+    command_line.main(began=began)
 
 
 if __name__ == "__main__":

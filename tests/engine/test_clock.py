@@ -66,3 +66,9 @@ def test_waiting_begins_in_one_place_and_ends_in_another(clock, time):
     time.passes(0.5)
     clock.rest("wait")
     assert clock.seconds == {"receive": 3, "wait": 10.5, "load": 1}
+
+
+def test_a_clock_that_began_before_it_was_made(time):
+    clock = Clock(time, began=time.now - 4)
+    clock.rest("start")
+    assert clock.seconds == {"start": 4}

@@ -11,22 +11,30 @@ from lib.errors import BadInput, Cancelled, Unavailable
 BAD_INPUT, INTERRUPTED = 2, 130
 
 
-def run(app: typer.Typer, arguments: list[str] | None = None, name: str | None = None) -> None:
+def run(
+    app: typer.Typer,
+    arguments: list[str] | None = None,
+    name: str | None = None,
+    began: float | None = None,
+) -> None:
     """Run a typer app on `arguments` (the process's, if None) and exit with its code."""
-    sys.exit(execute(app, sys.argv[1:] if arguments is None else arguments, name))
+    sys.exit(execute(app, sys.argv[1:] if arguments is None else arguments, name, began))
 
 
-def execute(app: typer.Typer, arguments: list[str], name: str | None = None) -> int:
+def execute(
+    app: typer.Typer, arguments: list[str], name: str | None = None, began: float | None = None
+) -> int:
     """Exit code of a typer app: 0 done, 2 bad input (one line on stderr), 130 interrupted.
 
     Args:
         app: what to run.
         arguments: without the name of the program.
         name: of the program, in its help; None: that of the file that runs.
+        began: when the process did, by `time.perf_counter`: the `obj` of typer's context.
     """
     command = typer.main.get_command(app)
     try:
-        code = command(arguments, prog_name=name, standalone_mode=False) or 0
+        code = command(arguments, prog_name=name, standalone_mode=False, obj=began) or 0
     except typer.TyperException as error:
         return _one_line(error.format_message())
     except (BadInput, Unavailable) as error:

@@ -53,8 +53,13 @@ def print_app_folder() -> None:
     print(app_folder())
 
 
-def main(*words: str) -> None:
-    """Run the command line of this process, as if `words` stood before it, and exit."""
+def main(*words: str, began: float | None = None) -> None:
+    """Run the command line of this process, as if `words` stood before it, and exit.
+
+    Args:
+        words: see above.
+        began: when the process did, by `time.perf_counter`; for the report.
+    """
     import sys
 
-    commands.run(app, [*words, *sys.argv[1:]], NAME)
+    commands.run(app, [*words, *sys.argv[1:]], NAME, began)

@@ -29,6 +29,7 @@ console = Console(stderr=True)
 
 @with_options(Where.COMMAND)
 def segment(
+    context: typer.Context,
     output: Annotated[
         Path, typer.Option("-o", "--output", help=".nii.gz, .nii, .nrrd, or .dcm: DICOM SEG")
     ],
@@ -81,7 +82,8 @@ def segment(
     # torch and the engine load here, after everything cheap has been checked
     from lib.engine.clock import Clock
 
-    clock = Clock()
+    clock = Clock(began=context.obj)
+    clock.rest("start")
     with clock("start"):
         from lib.engine.pipeline import Pipeline
         from lib.engine.recipe import Recipe

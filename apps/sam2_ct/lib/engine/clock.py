@@ -24,11 +24,14 @@ class Clock:
 
     Args:
         now: seconds since whenever.
+        began: when the first stage did; None: now.
     """
 
-    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, now: Callable[[], float] = time.perf_counter, began: float | None = None
+    ) -> None:
         self._now = now
-        self._began = now()
+        self._began = now() if began is None else began
         self._spent: dict[str, float] = {}
         self._open: list[_Open] = []
 
@@ -52,7 +55,7 @@ class Clock:
             self._open[-1].others += seconds
 
     def rest(self, stage: str) -> None:
-        """Count what has passed since the clock was made and lies in no stage, while none is open.
+        """Count what has passed since the clock began and lies in no stage, while none is open.
 
         For waiting, which begins in one place and ends in another.
         """

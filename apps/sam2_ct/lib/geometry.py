@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -58,22 +59,22 @@ class Grid:
 
     def dim_of(self, axis: Axis) -> int:
         """Array dimension that runs most nearly along `axis`."""
-        return int(np.flatnonzero(_orientation(self.affine)[:, 0] == axis.dim)[0])
+        return int(np.flatnonzero(self._orientation[:, 0] == axis.dim)[0])
 
     def axis_of(self, dim: int) -> Axis:
         """Inverse of `dim_of`."""
-        world = int(_orientation(self.affine)[dim, 0])
+        world = int(self._orientation[dim, 0])
         return next(a for a in Axis if a.dim == world)
 
     def sign_of(self, axis: Axis) -> int:
         """1 where indices along `axis` grow to the right, the front or the head, else −1."""
-        return int(_orientation(self.affine)[self.dim_of(axis), 1])
+        return int(self._orientation[self.dim_of(axis), 1])
 
     def upright(self) -> Grid:
         """The grid of the same voxels permuted and flipped to run right, forward and up (RAS)."""
         import nibabel as nib
 
-        turned = nib.orientations.inv_ornt_aff(_orientation(self.affine), self.shape)
+        turned = nib.orientations.inv_ornt_aff(self._orientation, self.shape)
         a, b, c = (self.shape[self.dim_of(axis)] for axis in Axis)
         return Grid((a, b, c), self.affine @ turned)
 
@@ -95,6 +96,13 @@ class Grid:
                 "prompts and volume lie on different grids: resample the prompts onto the CT first"
             )
         return VoxelMap(whole.astype(int))
+
+    @cached_property
+    def _orientation(self) -> NDArray[Any]:
+        """For each array dimension, the world's nearest and the direction."""
+        import nibabel as nib  # costs more than all that a command's options need
+
+        return nib.io_orientation(self.affine)
 
     def _drift(self, other: Grid, expected: NDArray[Any]) -> float:
         """Voxels of `other` by which a corner at most misses where `expected` (4, 4) puts it."""
@@ -154,10 +162,3 @@ class VoxelMap:
     def _order(self) -> list[int]:
         """The dimension that each of the other grid's comes from."""
         return [int(np.flatnonzero(self.matrix[row, :3])[0]) for row in range(3)]
-
-
-def _orientation(affine: NDArray[Any]) -> NDArray[Any]:
-    """`nibabel.io_orientation`: for each array dimension, the world's nearest and the direction."""
-    import nibabel as nib  # costs more than all that a command's options need
-
-    return nib.io_orientation(affine)

@@ -105,7 +105,7 @@ class _Block:
         attended = self._attend(qkv)
         if fill:
             attended = seen.unsort(attended)
-        x = self.proj(attended).add_(shortcut)
+        x = self.proj(attended, plus=shortcut)
         return add_mlp(x, self.norm2, self.up, self.down, "gelu"), after
 
     def _attend(self, qkv: torch.Tensor) -> torch.Tensor:
@@ -195,7 +195,7 @@ class HalfEncoder(nn.Module):
         local = list(self._nested()) if side and not (rows % side or columns % side) else []
         step = rows
         if local and images.device.type == "cpu":
-            line = 2 * batch * columns * len(self._patch.weight)
+            line = self.dtype.itemsize * batch * columns * len(self._patch.weight)
             step = max(1, _STRIP_BYTES // (line * side)) * side
         strips: list[list[torch.Tensor]] = []
         for r in range(0, rows, step):

@@ -1,13 +1,10 @@
-"""What the half-precision parts share."""
+"""What the parts share."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 
-# Up to this many keys, scores written out are faster than the fused attention, which works on
-# blocks of keys and leaves most of one empty.
-_FEW_KEYS = 64
 # What one step works on stays in a core's own cache (2 MB), and the allocator hands out the same
 # pages again: fresh ones cost more than the arithmetic on them.
 _CACHED_BYTES = 3 << 20
@@ -26,10 +23,10 @@ class Dense:
         self.bias = None if bias is None else bias.detach().to(dtype)
         self._packed = None
         if (
-            dtype is torch.bfloat16
+            dtype in (torch.bfloat16, torch.float32)
             and weight.device.type == "cpu"
             and torch.backends.mkldnn.is_available()
-        ):
+        ):  # in float32, too: bias, activation and sum are then no passes of their own
             self._packed = torch.ops.mkldnn._reorder_linear_weight(self.weight)
 
     @classmethod
@@ -37,14 +34,19 @@ class Dense:
         """From a layer of the network."""
         return cls(layer.weight, layer.bias, dtype)
 
-    def __call__(self, x: torch.Tensor, activation: str = "none") -> torch.Tensor:
-        """(…, in) → (…, out); `activation` is none, relu or gelu."""
-        if self._packed is not None:
-            return torch.ops.mkldnn._linear_pointwise(
-                x.contiguous(), self._packed, self.bias, activation, [], "none"
-            )
-        out = F.linear(x, self.weight, self.bias)
-        return out if activation == "none" else getattr(F, activation)(out)
+    def __call__(
+        self, x: torch.Tensor, activation: str = "none", plus: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """(…, in) → (…, out); `activation` is none, relu or gelu; or what is added."""
+        if plus is not None and (self._packed is None or plus.dtype is not x.dtype):
+            return plus + self(x)  # a sum gathered in float32 is kept there
+        if self._packed is None:
+            out = F.linear(x, self.weight, self.bias)
+            return out if activation == "none" else getattr(F, activation)(out)
+        x, product = x.contiguous(), torch.ops.mkldnn._linear_pointwise
+        if plus is not None:
+            return product.binary(x, plus, self._packed, self.bias, "add")
+        return product(x, self._packed, self.bias, activation, [], "none")
 
 
 class Norm:
@@ -84,20 +86,20 @@ def add_mlp(
     of = x if of is None else of
     width, inner = x.shape[-1], len(up.weight)
     rows = x.numel() // width
-    step = max(256, _CACHED_BYTES // (2 * inner))
+    step = max(256, _CACHED_BYTES // (x.element_size() * inner))
     if x.device.type != "cpu" or rows <= step:
-        return x + down(up(norm(of), activation))
+        return down(up(norm(of), activation), plus=x)
     flat, of = x.reshape(rows, width), of.reshape(rows, width)
     out = torch.empty_like(flat)
     for i in range(0, rows, step):
         here = slice(i, i + step)
-        torch.add(flat[here], down(up(norm(of[here]), activation)), out=out[here])
+        out[here] = down(up(norm(of[here]), activation), plus=flat[here])
     return out.view(x.shape)
 
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Softmax attention of (B, heads, N, C) over (B, heads, M, C) → (B, heads, N, C)."""
-    if k.shape[-2] <= _FEW_KEYS and q.device.type == "cpu":
-        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-        return torch.softmax(scores, dim=-1) @ v
+    """Softmax attention of (B, heads, N, C) over (B, heads, M, C) → (B, heads, N, C).
+
+    Views into larger tensors are taken as they are, without copies.
+    """
     return F.scaled_dot_product_attention(q, k, v)

@@ -100,11 +100,11 @@ def test_after_the_rehearsal_requests_compile_nothing_and_find_every_shape(
 def test_a_shape_that_was_not_rehearsed_runs_as_it_is_and_the_report_says_so(rehearsed, path):
     pipeline, compiler = rehearsed
     shapes = len(compiler.recorded)
-    outcome = request(pipeline, path, input="256")
+    outcome = request(pipeline, path, input="512")
     assert len(compiler.recorded) == shapes
     (sentence,) = [d for d in outcome.report.decided if "ran uncompiled" in d]
     assert "their shapes were not rehearsed" in sentence
-    plain = request(Pipeline(load_predictor("builtin", device="cpu")), path, input="256")
+    plain = request(Pipeline(load_predictor("builtin", device="cpu")), path, input="512")
     assert np.array_equal(outcome.labels, plain.labels)
     again = request(pipeline, path, slices=(2, 9, 13))  # and is not remembered of that request
     assert not [d for d in again.report.decided if "compiled" in d]

@@ -34,6 +34,7 @@ from lib.propagation.stretches import Setting, stretches
 _STRETCH = MAX_POINTERS + 4  # slices after which a memory holds as much as it ever will
 _PROMPTS = 4  # that one object is marked on, at most
 _SLICES = 9
+_PAINTED = ((_SLICES // 2,), (0, _SLICES // 2, _SLICES - 1))
 _LEAST_SIDE = 48  # voxels
 _CLICK = (24.0, 24.0)
 
@@ -61,12 +62,11 @@ def rehearse(
             volume = np.random.default_rng(0).random(shape, dtype=np.float32)
             grid = Grid(shape, np.eye(4))
             for count in objects:
-                for painted in ((_SLICES // 2,), (0, _SLICES // 2, _SLICES - 1)):
+                for painted in _PAINTED:
                     inferer(volume, _squares(grid, painted, count), settings)
-                size = settings.input.side(model.image_size, side)
-                _recall_everything(
-                    model.predictor, size, inferer.rows_of(settings, count), settings
-                )
+                rows = inferer.rows_of(settings, count)
+                for size in sorted(_sizes(model.image_size, side, settings)):
+                    _recall_everything(model.predictor, size, rows, settings)
         click = Points(Axis.AXIAL, 0, 1, np.array([_CLICK]), np.zeros((0, 2)))
         see = partial(_part, volume)
         look_closer(model.predictor, model.identity, see, PromptSet(grid, (click,)))
@@ -77,10 +77,15 @@ def _sides(own: int, settings: PropagationSettings) -> Iterator[int]:
     """In-plane voxels of crops that lead to different sizes of the input; the own one last."""
     seen: set[int] = set()
     for side in (_LEAST_SIDE, own // 4 + 1):
-        size = settings.input.side(own, side)
-        if size not in seen:
-            seen.add(size)
+        sizes = _sizes(own, side, settings)
+        if not sizes <= seen:
+            seen |= sizes
             yield side
+
+
+def _sizes(own: int, side: int, settings: PropagationSettings) -> set[int]:
+    """Sizes of the input for a crop of that side, by how many slices are painted."""
+    return {settings.input.side(own, side, len(painted)) for painted in _PAINTED}
 
 
 def plan_shapes(policy: MemoryPolicy, *, both_directions: bool) -> set[tuple[int, int]]:

@@ -1,6 +1,7 @@
 """A sample under several configurations: crop or volume, encoding once, clicks, corrections."""
 
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from lib.evaluation.protocol import SceneMaker
 from lib.geometry import Axis
 from lib.prompts.simulated import click_prompt
 from lib.prompts.types import PromptSet
+from lib.prompts.wiped import as_voxels
 from tests.evaluation.conftest import SHAPE
 
 
@@ -182,10 +184,41 @@ def test_one_more_slice_a_round_between_the_ends(evaluator, sample, choice):
         assert marked == [1, 3, 5, 9]
 
 
-def test_a_suggestion_that_is_empty_changes_nothing(evaluator, sample, monkeypatch):
-    monkeypatch.setattr(evaluators, "following", lambda *_, **__: 0)  # the object begins on 1
-    options = {"scope": "volume", "prompts": "first-last", "rounds": "1", "extent": "painted"}
-    (record,) = results(evaluator, sample, parse(**options, choice="suggested")).values()
+@pytest.mark.parametrize("found", [True, False])
+def test_a_slice_without_the_object_is_wiped_if_anything_was_found_there(
+    evaluator, sample, monkeypatch, found
+):
+    def carry_out(pipeline, case, recipe):
+        """The object on every slice that was not wiped, or nowhere."""
+        labels = np.full(case.source_grid.shape, found)
+        for wiped in recipe.wiped:
+            labels &= ~as_voxels([wiped], case.source_grid)
+        said = SimpleNamespace(slices=(), encoded_slices=0, decided=(), next_slices=())
+        return SimpleNamespace(labels=labels.astype(np.uint8), report=said)
+
+    monkeypatch.setattr(Pipeline, "carry_out", carry_out)
+    monkeypatch.setattr(evaluators, "following", lambda *_, **__: 10)  # the object ends on 9
+    options = {"scope": "volume", "prompts": "inner-2", "rounds": "1"}
+    (record,) = results(evaluator, sample, parse(**options)).values()
     first, second = record["rounds"]
-    assert first == second
-    assert record["marked"]["axial"] == [1, 9]
+    assert record["marked"]["axial"] == [4, 6]
+    assert record["wiped"] == ([10] if found else [])
+    assert (second["dice"] > first["dice"]) == found
+
+
+def test_interpolation_is_wiped_too(evaluator, sample, monkeypatch):
+    monkeypatch.setattr(evaluators, "following", lambda *_, **__: 5)
+    scenes = evaluator.scenes
+
+    def hollow(*asked):
+        scene = scenes(*asked)
+        truth = scene.truth.copy()
+        truth[..., 5] = False
+        return replace(scene, truth=truth)
+
+    monkeypatch.setattr(evaluator, "scenes", hollow)
+    options = {"scope": "volume", "method": "interpolation", "prompts": "inner-2", "rounds": "1"}
+    (record,) = results(evaluator, sample, parse(**options)).values()
+    assert record["wiped"] == [5]
+    first, second = record["rounds"]
+    assert second["dice"] > first["dice"]

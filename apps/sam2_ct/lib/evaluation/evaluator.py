@@ -29,6 +29,7 @@ from lib.geometry import Axis, Grid
 from lib.models.build import LoadedModel, load_predictor
 from lib.prompts.simulated import click_prompt, next_click
 from lib.prompts.types import Mask, Points, Prompt, PromptSet
+from lib.prompts.wiped import Wiped
 from lib.propagation.features import DEFAULT_CACHE_BYTES, FeatureBank
 from lib.propagation.inferer import PseudoVideoInferer
 from lib.propagation.kept import Store
@@ -158,6 +159,7 @@ class Evaluator:
             along = scene.grid.dim_of(configuration.settings.axis)
             record["reach"] = asdict(reach(predicted, scene.truth, spacing, along))
         if rounds:
+            record["wiped"] = sorted(trial.wiped)
             record["rounds"] = rounds
             steps = np.arange(len(rounds))
             record["auc"] = {
@@ -220,6 +222,7 @@ class _Trial:
         self.decided: list[str] = []
         self._corrected: set[int] = set()
         self._suggested: list[int] = []
+        self.wiped: frozenset[int] = frozenset()
 
     def first_prompts(self) -> PromptSet:
         """What was painted or boxed, or clicks there."""
@@ -247,10 +250,13 @@ class _Trial:
         np.moveaxis(painted, dim, 0)[marked] = [p.mask for p in prompts.prompts]
         spacing, raw = prompts.grid.spacing, self.scene.raw
         if method is Method.INTERPOLATION:
-            return interpolate_slices(painted, dim, marked, spacing=spacing)
-        if method is Method.THRESHOLD:
-            return interpolate_and_threshold(raw, painted, dim, marked, spacing=spacing)
-        return walk_randomly(raw, painted, dim, marked, spacing=spacing)
+            filled = interpolate_slices(painted, dim, marked, spacing=spacing)
+        elif method is Method.THRESHOLD:
+            filled = interpolate_and_threshold(raw, painted, dim, marked, spacing=spacing)
+        else:
+            filled = walk_randomly(raw, painted, dim, marked, spacing=spacing)
+        np.moveaxis(filled, dim, 0)[sorted(self.wiped)] = False
+        return filled
 
     def judge(self, predicted: np.ndarray) -> dict[str, float]:
         """What the challenge reports after every round."""
@@ -263,7 +269,8 @@ class _Trial:
     def correct(self, predicted: np.ndarray) -> bool:
         """Correct a slice; False if nothing is wrong.
 
-        A slice without the object on which nothing was found is looked at, and left as it is.
+        Who repaints a slice without the object wipes it; one on which nothing was found either
+        is looked at, and left as it is.
         """
         grid, truth = self.scene.grid, self.scene.truth
         configuration = self.configuration
@@ -285,7 +292,10 @@ class _Trial:
         self._corrected.add(chosen)
         here, found = (np.take(m, chosen, axis=dim) for m in (truth, predicted))
         prompt: Prompt
-        if configuration.correction == "mask" and here.any():
+        if configuration.correction == "mask":
+            if not here.any():
+                self.wiped |= {chosen} if found.any() else set()
+                return True
             prompt = Mask(axis, chosen, 1, here)
             kept = [p for p in self.prompts.prompts if (p.axis, p.index) != (axis, chosen)]
             self.prompts = replace(self.prompts, prompts=(*kept, prompt))
@@ -319,7 +329,9 @@ class _Trial:
             crop = np.zeros(3, dtype=int), np.array(grid.shape)
         case = Case(self.scene.path, Windowed(Volume(image, grid), shown), grid)
         with self.clock.watching(pipeline.model.predictor):
-            outcome = pipeline.carry_out(case, Asked(prompts, settings, crop=crop))
+            outcome = pipeline.carry_out(
+                case, Asked(prompts, settings, crop=crop, wiped=self._wiped())
+            )
         report = outcome.report
         self.device = device_name(pipeline.model.device)
         self._suggested = [s.index for s in report.next_slices]
@@ -327,6 +339,10 @@ class _Trial:
         self.encoded += report.encoded_slices
         self.decided += [d for d in report.decided if d not in self.decided]
         return outcome.labels == 1
+
+    def _wiped(self) -> tuple[Wiped, ...]:
+        axis = self.configuration.settings.axis
+        return (Wiped(1, axis, self.wiped),) if self.wiped else ()
 
 
 def _view(

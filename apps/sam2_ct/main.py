@@ -23,6 +23,7 @@ from lib.engine.disk import DiskCache
 from lib.engine.jobs import Job, JobBoard
 from lib.engine.log import Results
 from lib.engine.models import Engines, ModelKey
+from lib.engine.threads import settle_threads
 from lib.errors import BadInput
 from lib.infers.base import Services
 from lib.infers.masks import MaskTask
@@ -100,6 +101,9 @@ class MyApp(MONAILabelApp):
             config.compile,
         )
         self.board = JobBoard(engines.devices)
+        logger.info(
+            "%d threads for each of %s", settle_threads(len(engines.devices)), engines.devices
+        )
         self.services = Services(config, engines, self.board, Results(self._results_folder()))
         tasks = [
             MaskTask(self.services),

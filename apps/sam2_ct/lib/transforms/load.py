@@ -27,6 +27,7 @@ from lib.transforms.volume import Volume
 NIFTI = (".nii", ".nii.gz")
 NRRD = (".nrrd", ".nhdr")
 
+_SLICES = 16  # of a DICOM series, at a time
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 #: What nibabel, gzip, pynrrd, pydicom and ITK raise on a damaged or foreign file.
@@ -169,28 +170,65 @@ def _check_memory(path: Path, promised: Header) -> None:
 
 def _dicom(path: Path, files: list[Path], warnings: list[str]) -> Volume:
     """Slices that are known to be one volume, in order, by ITK."""
-    import itk  # costs seconds: only when a DICOM is read
-
-    names = [str(name) for name in files]
     try:
-        # named, or ITK would choose the reader by a file's first bytes, which are anybody's
-        image = itk.imread(names if len(names) > 1 else names[0], imageio=itk.GDCMImageIO.New())
-        stored = np.asarray(_Held(image, itk.array_view_from_image(image))).T
-        affine = np.eye(4)
-        affine[:3, :3] = itk.array_from_matrix(image.GetDirection()) @ np.diag(image.GetSpacing())
-        affine[:3, 3] = image.GetOrigin()
+        if len(files) == 1:
+            image = _itk_image(files)
+            stored, affine = _voxels_of(image).copy(), _affine_of(image)
+        else:
+            stored = _stacked(files)
+            affine = _affine_of(_itk_image([files[0], files[-1]]))
+            affine[:3, 2] /= len(files) - 1
     except UNREADABLE as error:
         raise _damaged(path, error) from error
-    volume = _volume(path, stored, _LPS_TO_RAS @ affine, placed=True)
+    volume = _volume(path, stored.T, _LPS_TO_RAS @ affine, placed=True)
     return replace(volume, warnings=(*volume.warnings, *warnings))
 
 
-class _Held:
-    """The voxels of an ITK image, which they keep alive: ITK's own views let go of it."""
+def _stacked(files: list[Path]) -> NDArray[Any]:
+    """(Z, Y, X) of a series, some slices at a time: ITK lets no other thread work while it reads.
 
-    def __init__(self, image: object, voxels: NDArray[Any]) -> None:
-        self.image = image
-        self.__array_interface__ = voxels.__array_interface__
+    It makes 32-bit integers of 16 as soon as there is an intercept; they are 16 again here if
+    that holds them.
+    """
+    stored: NDArray[Any] | None = None
+    for first in range(0, len(files), _SLICES):
+        voxels = _voxels_of(_itk_image(files[first : first + _SLICES]))
+        slices = voxels.reshape(-1, *voxels.shape[-2:])
+        short = np.iinfo(np.int16)
+        fits = slices.dtype == np.int32 and short.min <= slices.min() <= slices.max() <= short.max
+        fitting = np.dtype(np.int16) if fits else slices.dtype
+        if stored is None:
+            stored = np.empty((len(files), *slices.shape[1:]), fitting)
+        elif not np.can_cast(fitting, stored.dtype):
+            stored = stored.astype(np.promote_types(fitting, stored.dtype))
+        stored[first : first + _SLICES] = slices
+    assert stored is not None  # there are files
+    return stored
+
+
+def _itk_image(files: list[Path]) -> Any:
+    import itk  # costs seconds: only when a DICOM is read
+
+    names = [str(name) for name in files]
+    # named, or ITK would choose the reader by a file's first bytes, which are anybody's
+    return itk.imread(names if len(names) > 1 else names[0], imageio=itk.GDCMImageIO.New())
+
+
+def _voxels_of(image: Any) -> NDArray[Any]:
+    """Voxels of an ITK image, last index first; they are the image's, and go with it."""
+    import itk
+
+    return itk.array_view_from_image(image)
+
+
+def _affine_of(image: Any) -> NDArray[Any]:
+    """(4, 4) voxel index → LPS+ mm."""
+    import itk
+
+    affine = np.eye(4)
+    affine[:3, :3] = itk.array_from_matrix(image.GetDirection()) @ np.diag(image.GetSpacing())
+    affine[:3, 3] = image.GetOrigin()
+    return affine
 
 
 def _detached(path: Path) -> Volume:

@@ -16,6 +16,7 @@ from lib.engine.pipeline import Pipeline
 from lib.engine.recipe import Recipe
 from lib.geometry import Axis
 from lib.models.build import load_predictor
+from lib.models.compilation import Compile
 from lib.prompts.labelmap import from_labelmap
 from tests.engine import phantom
 
@@ -78,3 +79,25 @@ def test_a_gpu_is_the_current_one_while_its_network_works(monkeypatch, tmp_path)
     pipeline.carry_out(case, Recipe(prompts, settings))
     assert seen == [None, torch.device("cuda", 1)]
     assert current == [None]
+
+
+def test_only_the_network_that_is_rehearsed_is_compiled(monkeypatch, engines):
+    engines, _ = engines
+    asked = []
+
+    def compiled(model, compilation):
+        asked.append((model.name, compilation))
+        return model
+
+    monkeypatch.setattr(models, "with_compiled_parts", compiled)
+    assert engines.compiling() == ()
+    engines.compilation = Compile.AUTO
+    assert engines.compiling() == TWO
+    engines.get(None, "cuda:1")
+    engines.default = ModelKey("another")
+    engines.get("builtin", "cuda:0")
+    assert asked == [("builtin", Compile.AUTO)]
+
+
+def test_a_server_without_a_gpu_rehearses_nothing():
+    assert Engines(ModelKey("builtin"), "cpu", compilation=Compile.AUTO).compiling() == ()

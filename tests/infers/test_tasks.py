@@ -1,6 +1,8 @@
 """Each infer task called directly: a viewer's request in, a label map and its story out."""
 
 import pkgutil
+import threading
+from concurrent.futures import Future
 from pathlib import Path
 
 import nibabel as nib
@@ -8,10 +10,12 @@ import numpy as np
 import pytest
 
 from lib.configs.tasks import TaskConfig
+from lib.engine import models
 from lib.engine.clock import Clock
-from lib.engine.jobs import JobBoard
+from lib.engine.jobs import Job, JobBoard
 from lib.engine.log import Key, Results
 from lib.engine.models import Engines, ModelKey
+from lib.engine.pipeline import Pipeline
 from lib.engine.report import fingerprint
 from lib.errors import BadInput
 from lib.geometry import Axis
@@ -20,6 +24,7 @@ from lib.infers.masks import MaskTask
 from lib.infers.points import PointTask, SliceTask
 from lib.infers.propagate import PropagateTask
 from lib.infers.request import Asker, ViewerRequest
+from lib.models.build import load_predictor
 from lib.transforms.load import load_labelmap
 from tests.engine import phantom
 from tests.engine.passing import Time
@@ -288,3 +293,42 @@ def test_propagated_from_a_submitted_label(services, ct, tmp_path):
 def test_nothing_to_propagate(services, ct):
     with pytest.raises(BadInput, match="nothing to propagate"):
         ask(PropagateTask(services, lambda _image: None), ct)
+
+
+def test_two_gpus_answer_two_requests_at_the_same_time(monkeypatch, ct, tmp_path):
+    """Two GPUs are stood in for by two names: their networks lie on the CPU."""
+    at_once = threading.Barrier(2, timeout=60)
+    used = []
+
+    class Meeting(Pipeline):
+        def carry_out(self, *args, **named):
+            at_once.wait()  # both networks are at work, or nobody gets past this
+            used.append(self)
+            return super().carry_out(*args, **named)
+
+    monkeypatch.setattr(models, "choose_devices", lambda _: ("cuda:0", "cuda:1"))
+    monkeypatch.setattr(
+        models,
+        "load_predictor",
+        lambda name, file, _device, precision: load_predictor(name, file, "cpu", precision),
+    )
+    monkeypatch.setattr(models, "Pipeline", Meeting)
+    engines = Engines(ModelKey("builtin"))
+    board = JobBoard(engines.devices)
+    config = TaskConfig.parse({"labels": "rod,thin"})
+    task = MaskTask(Services(config, engines, board, Results(tmp_path / "results")))
+    painted = scribbles(tmp_path, phantom.painted() * np.uint8(3))
+
+    def submit(client: str) -> tuple[Job, Future]:
+        job = Job(client, "ct", task.name)
+        request = ViewerRequest.parse(
+            SEGMENTS, task.name, Asker(client, "ct", "v"), label_file=painted, job=job.id
+        )
+        return job, board.submit(job, lambda: task(request, ct))
+
+    asked = [submit(client) for client in ("me", "you")]
+    answers = [load_labelmap(future.result(120)[0])[0] for _, future in asked]
+    assert [job.device for job, _ in asked] == ["cuda:0", "cuda:1"]
+    assert {id(one) for one in used} == {id(engines.get(None, d)) for d in engines.devices}
+    np.testing.assert_array_equal(*answers)
+    assert answers[0].any()

@@ -122,7 +122,7 @@ def test_pictures_wait_for_their_turn_without_a_thread(results, add, monkeypatch
 
     def slow(_drawing) -> bytes:
         together.append(drawing.acquire(blocking=False))
-        time.sleep(0.02)
+        time.sleep(0.05)
         drawing.release()
         return b"picture"
 
@@ -136,19 +136,18 @@ def test_pictures_wait_for_their_turn_without_a_thread(results, add, monkeypatch
     def quick() -> str:  # in a thread, as most routes
         return "here"
 
-    async def ask() -> tuple[list[int], float]:
+    async def ask() -> tuple[list[int], int]:
         transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
             listed = (await client.get("/sam2_ct/page/results?client_id=me")).text
             source = listed.split('<img class="planes" src="')[1].split('"')[0]
             pictures = [asyncio.ensure_future(client.get(source)) for _ in range(80)]
             await asyncio.sleep(0.2)
-            start = time.monotonic()
             assert (await client.get("/quick")).status_code == 200
-            took = time.monotonic() - start
-            return [answer.status_code for answer in await asyncio.gather(*pictures)], took
+            before = sum(picture.done() for picture in pictures)
+            return [answer.status_code for answer in await asyncio.gather(*pictures)], before
 
-    codes, took = asyncio.run(ask())
+    codes, before = asyncio.run(ask())
     assert codes == [200] * 80
     assert together == [True] * 80
-    assert took < 0.8  # all pictures take 1.6 seconds
+    assert before < 40  # there are as many threads

@@ -1,5 +1,7 @@
 """Numbers as they are stored give what the whole volume in float32 gave before."""
 
+import tracemalloc
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -99,3 +101,20 @@ def test_warns_when_a_ct_window_meets_no_ct(name, warns):
     bright = Volume(numbers(np.int16) + np.int16(1024), grid)
     assert any("Hounsfield" in w for w in unlike_ct(bright, PRESETS[name])) is warns
     assert unlike_ct(Volume(numbers(np.int16), grid), PRESETS[name]) == ()
+
+
+def test_nothing_but_the_part_becomes_floating_point(nifti):
+    path = nifti(np.random.default_rng(0).integers(-1000, 2000, (128, 128, 96), dtype=np.int16))
+    size = 128 * 128 * 96 * 2
+    tracemalloc.start()
+    try:
+        upright = load_volume(path).upright()
+        assert tracemalloc.get_traced_memory()[1] < 1.1 * size + (4 << 20)  # pieces of the file
+        for name in ("bone", "mr", "none"):
+            before = tracemalloc.get_traced_memory()[0]
+            tracemalloc.reset_peak()
+            shown = Windowed(upright, PRESETS[name])
+            shown.part((np.array([40, 40, 0]), np.array([60, 60, 96])), Axis.AXIAL)
+            assert tracemalloc.get_traced_memory()[1] - before < size / 2, name
+    finally:
+        tracemalloc.stop()

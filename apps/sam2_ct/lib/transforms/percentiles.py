@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 _MOST_VALUES = 1 << 20
 """Of a wider range of integers, and of floats, numpy sorts a copy."""
 
-_SLAB = 1 << 20  # voxels
+_SLAB = 1 << 16  # voxels
 
 
 def percentiles(values: NDArray[Any], wanted: Sequence[float]) -> list[float]:
@@ -29,7 +29,7 @@ def percentiles(values: NDArray[Any], wanted: Sequence[float]) -> list[float]:
     counts = np.zeros(high - low + 1, dtype=np.int64)
     for slab in slabs(values, _SLAB):
         above = np.subtract(slab, low, dtype=np.int64)
-        counts += np.bincount(above.ravel(), minlength=len(counts))
+        counts += np.bincount(above.ravel(order="K"), minlength=len(counts))
     upto = counts.cumsum()
 
     def at(rank: int) -> float:

@@ -1,11 +1,12 @@
-"""Peak memory of the engine for short and long volumes, the volumes themselves taken off.
+"""Peak memory: of the engine on short and long volumes, and of whole requests on a large one.
 
     python benchmarks/memory.py [--slices 100 800] [--cache-mb 8] [--policy baseline] [--json OUT]
 
-Each length runs in a process of its own, on random weights of the built-in architecture. The
-feature cache is kept small enough that even the short volume fills it; otherwise it, being
-allowed to, would grow up to its bound. Then what `large.py` measures of 512 × 512 × 800 voxels,
-through the command line and the server. Prints Markdown.
+First the engine alone, the volumes themselves taken off: each length runs in a process of its own,
+on random weights of the built-in architecture. The feature cache is kept small enough that even the
+short volume fills it; otherwise it, being allowed to, would grow up to its bound. Then what
+`large.py` measures of 512 × 512 × 800 voxels, through the command line and the server. Prints
+Markdown.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "apps" / "sam2_ct")]
 
-
+LARGE = (512, 512, 800)
 MB = 1 << 20
 
 
@@ -108,9 +109,12 @@ def main() -> None:
         print(json.dumps(measure(arguments.child, *options)))
         return
     rows = [in_own_process(slices, arguments) for slices in arguments.slices]
-    print(table(rows))
+    print(table(rows) + "\n", flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+    from benchmarks import large  # not in the processes that are measured
+
+    large.report(LARGE, *large.measure(LARGE))
 
 
 if __name__ == "__main__":

@@ -6,47 +6,78 @@ into the projection's weights, so that one product gives both terms.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
 from lib.models.numerics.layers import Dense, Norm, add_mlp, attend
 
 
-class _Rotary:
-    """A projection to queries or keys, and where on the map each is told to be."""
-
-    def __init__(self, layer: nn.Linear, dtype: torch.dtype) -> None:
-        self.plain = Dense.of(layer, dtype)
-        weight, bias = layer.weight.detach(), layer.bias.detach()
-        self.both = Dense(
-            torch.cat([weight, _rotated(weight)]), torch.cat([bias, _rotated(bias)]), dtype
-        )
-
-    def __call__(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-        """(B, n · HW, in), (HW, C) → (B, n · HW, C)."""
-        batch, count, _ = x.shape
-        maps = self.both(x).view(batch, -1, len(cos), 2 * cos.shape[-1])
-        straight, turned = maps.chunk(2, dim=-1)
-        return (straight * cos).addcmul_(turned, sin).view(batch, count, -1)
+def _placed(maps: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """(B, n · HW, 2 C) by `_both` weights, (HW, C) twice → (B, n · HW, C), turned to its place."""
+    batch, count, _ = maps.shape
+    straight, turned = maps.unflatten(1, (-1, len(cos))).chunk(2, dim=-1)
+    return (straight * cos).addcmul_(turned, sin).view(batch, count, -1)
 
 
-class _Attention:
-    """`sam2.modeling.sam.transformer.RoPEAttention` with one head."""
+_Weights = tuple[torch.Tensor, torch.Tensor]
+"""(out, in) and (out,): a layer's weights and biases."""
+
+
+def _values(layer: nn.Module) -> _Weights:
+    """Values and output of attention as one product.
+
+    With one head the output is linear in the values, and the weights of attention sum to 1.
+    """
+    if layer.num_heads != 1:
+        raise ValueError("rotary attention with several heads")
+    inner, outer = layer.v_proj, layer.out_proj
+    weight = outer.weight.detach().double()
+    bias = weight @ inner.bias.detach().double() + outer.bias.detach().double()
+    return weight @ inner.weight.detach().double(), bias
+
+
+def _one(parts: Sequence[_Weights], dtype: torch.dtype) -> Dense:
+    """Several layers on the same input as one."""
+    weights, biases = zip(*parts, strict=True)
+    return Dense(torch.cat(weights), torch.cat(biases), dtype)
+
+
+class _Self:
+    """Tokens attend each other."""
 
     def __init__(self, layer: nn.Module, dtype: torch.dtype) -> None:
-        if layer.num_heads != 1:
-            raise ValueError("rotary attention with several heads")
-        self.query, self.key = _Rotary(layer.q_proj, dtype), _Rotary(layer.k_proj, dtype)
-        self.value, self.out = Dense.of(layer.v_proj, dtype), Dense.of(layer.out_proj, dtype)
+        parts = _both(layer.q_proj), _both(layer.k_proj), _values(layer)
+        self._product = _one(parts, dtype)
+        self._width = layer.internal_dim
 
-    def __call__(self, x, keys, values, turn, unplaced: int = 0) -> torch.Tensor:
+    def __call__(self, x: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        """(B, N, C) → (B, N, C)."""
+        width = self._width
+        q, k, v = self._product(x).split((2 * width, 2 * width, x.shape[-1]), dim=-1)
+        q, k = _placed(q, *turn), _placed(k, *turn)
+        return attend(q[:, None], k[:, None], v[:, None])[:, 0]
+
+
+class _Cross:
+    """Tokens attend memories."""
+
+    def __init__(self, layer: nn.Module, dtype: torch.dtype) -> None:
+        self._query, self._key, self._value = (
+            Dense(*part, dtype)
+            for part in (_both(layer.q_proj), _both(layer.k_proj), _values(layer))
+        )
+        self._plain = Dense.of(layer.k_proj, dtype)
+
+    def __call__(self, x, keys, values, turn, unplaced: int) -> torch.Tensor:
         """(B, N, C) attends (B, M, in); the last `unplaced` keys have no place on the map."""
         placed = keys.shape[1] - unplaced
-        k = self.key(keys[:, :placed], *turn)
+        k = _placed(self._key(keys[:, :placed]), *turn)
         if unplaced:
-            k = torch.cat([k, self.key.plain(keys[:, placed:])], dim=1)
-        q, v = self.query(x, *turn), self.value(values)
-        return self.out(attend(q[:, None], k[:, None], v[:, None])[:, 0])
+            k = torch.cat([k, self._plain(keys[:, placed:])], dim=1)
+        q, v = _placed(self._query(x), *turn), self._value(values)
+        return attend(q[:, None], k[:, None], v[:, None])[:, 0]
 
 
 class _Layer:
@@ -57,14 +88,13 @@ class _Layer:
         self.norms = [
             Norm(n, dtype, of=torch.float32) for n in (layer.norm1, layer.norm2, layer.norm3)
         ]
-        self.own = _Attention(layer.self_attn, dtype)
-        self.cross = _Attention(layer.cross_attn_image, dtype)
+        self.own = _Self(layer.self_attn, dtype)
+        self.cross = _Cross(layer.cross_attn_image, dtype)
         self.up, self.down = Dense.of(layer.linear1, dtype), Dense.of(layer.linear2, dtype)
 
     def __call__(self, x, keys, values, turn, unplaced: int) -> torch.Tensor:
         first, second, third = self.norms
-        normed = first(x)
-        x = x + self.own(normed, normed, normed, turn)
+        x = x + self.own(first(x), turn)
         x = x + self.cross(second(x), keys, values, turn, unplaced)
         return add_mlp(x, third, self.up, self.down, "relu")
 
@@ -120,6 +150,12 @@ class HalfMemoryAttention(nn.Module):
                 for part in (angles.real, angles.imag)
             )
         return self._turns[tokens, device]
+
+
+def _both(layer: nn.Linear) -> _Weights:
+    """Weights and biases of a projection, and of the same rotated by a quarter turn."""
+    weight, bias = layer.weight.detach(), layer.bias.detach()
+    return torch.cat([weight, _rotated(weight)]), torch.cat([bias, _rotated(bias)])
 
 
 def _rotated(rows: torch.Tensor) -> torch.Tensor:

@@ -25,6 +25,28 @@ class _Convolution:
         )
 
 
+class _First:
+    """A convolution to a few channels, the norm over them and GELU, channels first.
+
+    With so few channels the norm is fast over whole maps, not over one pixel's channels.
+    """
+
+    def __init__(self, layer: nn.Conv2d, norm: nn.Module, dtype: torch.dtype) -> None:
+        self._weight, self._bias = layer.weight.detach().to(dtype), layer.bias.detach().to(dtype)
+        self._how = (layer.stride, layer.padding)
+        self._scale, self._shift = (p.detach()[:, None, None] for p in (norm.weight, norm.bias))
+        self._eps, self._dtype = norm.eps, dtype
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, H, W, 1) → (B, H', W', out)."""
+        x = F.conv2d(x.permute(0, 3, 1, 2).contiguous(), self._weight, self._bias, *self._how)
+        x = x.float()
+        x = x - x.mean(1, keepdim=True)
+        x = x * x.square().mean(1, keepdim=True).add_(self._eps).rsqrt_()
+        x = F.gelu(torch.addcmul(self._shift, x, self._scale).to(self._dtype))
+        return x.permute(0, 2, 3, 1)
+
+
 class _Fuse:
     """`sam2.modeling.memory_encoder.CXBlock`; its scale is put into the last weights."""
 
@@ -53,9 +75,10 @@ class HalfMemoryEncoder(nn.Module):
         self.position_encoding = encoder.position_encoding
         self.dtype = dtype
         *steps, last = encoder.mask_downsampler.encoder
+        self._first = _First(*steps[:2], dtype)
         self._steps = [
             (_Convolution(conv, dtype), Norm(norm, dtype))
-            for conv, norm in zip(steps[0::3], steps[1::3], strict=True)
+            for conv, norm in zip(steps[3::3], steps[4::3], strict=True)
         ]
         self._last = Dense.of(last, dtype)
         self._image = Dense.of(encoder.pix_feat_proj, dtype)
@@ -71,7 +94,7 @@ class HalfMemoryEncoder(nn.Module):
         """
         if not skip_mask_sigmoid:
             masks = torch.sigmoid(masks)
-        x = masks.to(self.dtype).permute(0, 2, 3, 1)
+        x = self._first(masks.to(self.dtype).permute(0, 2, 3, 1))
         for convolve, norm in self._steps:
             x = F.gelu(norm(convolve(x)))
         x = self._last(x) + self._image(pix_feat.permute(0, 2, 3, 1).to(self.dtype))

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lib.models.numerics.layers import Dense, Norm, add_mlp, attend
+from lib.models.numerics.layers import Convolution, Dense, Norm, add_mlp, attend
 
 _STRIP_BYTES = 400 << 10  # of a strip's tokens; ten times that is alive at once
 
@@ -147,11 +147,7 @@ class HalfEncoder(nn.Module):
             raise ValueError("the two finest levels must take nothing from the coarser ones")
         self.dtype = dtype
         self._trunk, self._neck = trunk, neck  # for their positional encodings
-        conv = trunk.patch_embed.proj
-        self._patch = Dense.of(conv, dtype)
-        self._kernel, self._stride, self._padding = (
-            v[0] for v in (conv.kernel_size, conv.stride, conv.padding)
-        )
+        self._patch = Convolution(trunk.patch_embed.proj, dtype)
         self._blocks = [_Block(block, dtype) for block in trunk.blocks]
         laterals = [c.conv for c in neck.convs][::-1]  # finest first
         levels = [
@@ -167,7 +163,9 @@ class HalfEncoder(nn.Module):
 
     def forward(self, images: torch.Tensor) -> dict[str, object]:
         """(B, 3, S, S) → the dictionary of `ImageEncoder`, levels 0 and 1 as the decoder wants."""
-        x, levels, first, here = self._local_stages(images.to(self.dtype))
+        x, levels, first, here = self._local_stages(
+            self._patch(images.to(self.dtype).permute(0, 2, 3, 1))
+        )
         for n in range(first, len(self._blocks)):
             x, here = self._blocks[n](x, here)
             if n in self._levels:
@@ -178,31 +176,28 @@ class HalfEncoder(nn.Module):
         positions = [p.expand(len(images), -1, -1, -1) for p in self._level_positions(maps)]
         return {"vision_features": maps[-1], "vision_pos_enc": positions, "backbone_fpn": maps}
 
-    def _local_stages(self, images: torch.Tensor):
+    def _local_stages(self, patches: torch.Tensor):
         """As many blocks as stay within the first one's windows, in strips of the image.
+
+        Args:
+            patches: (B, rows, columns, C) tokens.
 
         Returns:
             (B, rows, columns, C) tokens, the levels that lie before them, how many blocks were
             run, and how the tokens lie.
         """
-        patches = F.pad(images, (self._padding,) * 4)
-        for dim in (2, 3):
-            patches = patches.unfold(dim, self._kernel, self._stride)
-        patches = patches.permute(0, 2, 3, 1, 4, 5)  # (B, rows, columns, 3, kernel, kernel)
-        batch, rows, columns = patches.shape[:3]
+        batch, rows, columns, width = patches.shape
         embedding = self._embedding((rows, columns))
         side = self._blocks[0].window
         local = list(self._nested()) if side and not (rows % side or columns % side) else []
         step = rows
-        if local and images.device.type == "cpu":
-            line = self.dtype.itemsize * batch * columns * len(self._patch.weight)
+        if local and patches.device.type == "cpu":
+            line = self.dtype.itemsize * batch * columns * width
             step = max(1, _STRIP_BYTES // (line * side)) * side
         strips: list[list[torch.Tensor]] = []
         for r in range(0, rows, step):
-            part = patches[:, r : r + step]
-            high = part.shape[1]
-            x = self._patch(part.reshape(batch, high, columns, -1)).add_(embedding[:, r : r + step])
-            here, found = _Windows(high, columns, 0), []
+            x = patches[:, r : r + step] + embedding[:, r : r + step]
+            here, found = _Windows(x.shape[1], columns, 0), []
             for n in local:
                 x, here = self._blocks[n](x, here)
                 if n in self._levels:

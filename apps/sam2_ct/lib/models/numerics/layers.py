@@ -49,6 +49,22 @@ class Dense:
         return product(x, self._packed, self.bias, activation, [], "none")
 
 
+class Convolution:
+    """A convolution on (B, C, H, W) that lies in memory as (B, H, W, C)."""
+
+    def __init__(self, layer: torch.nn.Conv2d, dtype: torch.dtype) -> None:
+        weight = layer.weight.detach().to(dtype)
+        self.weight = weight.contiguous(memory_format=torch.channels_last)
+        self.bias = layer.bias.detach().to(dtype)
+        self.how = (layer.stride, layer.padding, layer.dilation, layer.groups)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, H, W, in) → (B, H', W', out)."""
+        return F.conv2d(x.permute(0, 3, 1, 2), self.weight, self.bias, *self.how).permute(
+            0, 2, 3, 1
+        )
+
+
 class Norm:
     """Layer normalisation over the last dimension.
 

@@ -6,23 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lib.models.numerics.layers import Dense, Norm, add_mlp
-
-
-class _Convolution:
-    """A convolution on (B, C, H, W) that lies in memory as (B, H, W, C)."""
-
-    def __init__(self, layer: nn.Conv2d, dtype: torch.dtype) -> None:
-        weight = layer.weight.detach().to(dtype)
-        self.weight = weight.contiguous(memory_format=torch.channels_last)
-        self.bias = layer.bias.detach().to(dtype)
-        self.how = (layer.stride, layer.padding, layer.dilation, layer.groups)
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, H, W, in) → (B, H', W', out)."""
-        return F.conv2d(x.permute(0, 3, 1, 2), self.weight, self.bias, *self.how).permute(
-            0, 2, 3, 1
-        )
+from lib.models.numerics.layers import Convolution, Dense, Norm, add_mlp
 
 
 class _First:
@@ -51,7 +35,7 @@ class _Fuse:
     """`sam2.modeling.memory_encoder.CXBlock`; its scale is put into the last weights."""
 
     def __init__(self, block: nn.Module, dtype: torch.dtype) -> None:
-        self.local = _Convolution(block.dwconv, dtype)
+        self.local = Convolution(block.dwconv, dtype)
         self.norm, self.up = Norm(block.norm, dtype), Dense.of(block.pwconv1, dtype)
         scale = 1.0 if block.gamma is None else block.gamma.detach().double()
         weight, bias = block.pwconv2.weight.detach(), block.pwconv2.bias.detach()
@@ -77,7 +61,7 @@ class HalfMemoryEncoder(nn.Module):
         *steps, last = encoder.mask_downsampler.encoder
         self._first = _First(*steps[:2], dtype)
         self._steps = [
-            (_Convolution(conv, dtype), Norm(norm, dtype))
+            (Convolution(conv, dtype), Norm(norm, dtype))
             for conv, norm in zip(steps[3::3], steps[4::3], strict=True)
         ]
         self._last = Dense.of(last, dtype)

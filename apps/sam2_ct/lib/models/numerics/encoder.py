@@ -6,7 +6,7 @@ The same mathematics as `sam2.modeling.backbones`, with the work that stock repe
 * in the first stages a token meets only the tokens of its window: the image goes through them
   strip by strip, and what is worked on stays in the processor's cache;
 * tokens are sorted into windows once per window size, not around every block;
-* padding of a window is a constant and is not multiplied through the projections;
+* windows are filled up with zeros for the attention only;
 * the two finer levels of the pyramid are linear in the trunk's output, and so is the decoder's
   first layer on them (`conv_s0`, `conv_s1`): one product of both weights serves.
 """
@@ -41,19 +41,13 @@ class _Windows:
         """The windows tile the map exactly."""
         return not self.side or not (self.rows % self.side or self.columns % self.side)
 
-    def sort(self, x: torch.Tensor, filling: torch.Tensor | None = None) -> torch.Tensor:
-        """(B, rows, columns, C) → (B · windows, side, side, C); what is added holds `filling`."""
+    def sort(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, rows, columns, C) → (B · windows, side, side, C); what is added is zero."""
         side = self.side
         if not side:
             return x
-        down, right = -self.rows % side, -self.columns % side
-        if down or right:
-            batch, rows, columns, width = x.shape
-            padded = x.new_empty(batch, rows + down, columns + right, width)
-            padded[:, :rows, :columns] = x
-            padded[:, rows:] = filling
-            padded[:, :rows, columns:] = filling
-            x = padded
+        if not self.whole:
+            x = F.pad(x, (0, 0, 0, -self.columns % side, 0, -self.rows % side))
         batch, rows, columns, width = x.shape
         tiles = x.view(batch, rows // side, side, columns // side, side, width)
         return tiles.transpose(2, 3).reshape(-1, side, side, width)
@@ -99,9 +93,9 @@ class _Block:
         after, seen = here, mine
         if self.pools:
             shortcut, after, seen = _pool(shortcut), here.pooled(), mine.pooled()
+        if fill:  # with zeros, before they are projected to what is several times as wide
+            normed = mine.sort(normed)
         qkv = self.qkv(normed)
-        if fill:  # zeros, projected
-            qkv = mine.sort(qkv, self.qkv.bias)
         attended = self._attend(qkv)
         if fill:
             attended = seen.unsort(attended)

@@ -194,8 +194,9 @@ def test_a_graph_is_fed_by_copies_and_its_answers_outlive_the_next(monkeypatch):
             log.append("wait")
 
     @contextmanager
-    def capture(graph, *, stream, capture_error_mode):
+    def capture(graph, pool, *, stream, capture_error_mode):
         log.append(f"capture {capture_error_mode}")
+        assert pool == "a pool"
         yield
         log.append("captured")
 
@@ -207,6 +208,7 @@ def test_a_graph_is_fed_by_copies_and_its_answers_outlive_the_next(monkeypatch):
     monkeypatch.setattr(torch.cuda, "current_stream", Stream)
     monkeypatch.setattr(torch.cuda, "stream", within)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: "a pool")
     monkeypatch.setattr(torch.cuda, "graph", capture)
 
     def function(x, *, more, factor):
@@ -214,7 +216,8 @@ def test_a_graph_is_fed_by_copies_and_its_answers_outlive_the_next(monkeypatch):
         return {"sum": x + more[0], "scaled": [factor * x]}
 
     call = (torch.ones(3),), {"more": [torch.zeros(3)], "factor": 2}
-    recorded = Cuda(GPU).record(function, call)
+    cuda = Cuda(GPU)
+    recorded = cuda.record(function, call)
     assert log == ["wait", *["call"] * 3, "wait", "capture thread_local", "call", "captured"]
     recorded._graph.recorded, recorded._graph.recorded_function = recorded, function
     first = recorded(torch.full((3,), 5.0), more=[torch.ones(3)], factor=2)
@@ -223,6 +226,15 @@ def test_a_graph_is_fed_by_copies_and_its_answers_outlive_the_next(monkeypatch):
     assert second["sum"].tolist() == [8.0] * 3
     assert second["scaled"][0].tolist() == [14.0] * 3
     assert call[0][0].tolist() == [1.0] * 3  # the first caller's tensors are its own
+
+    # a graph of another shape is fed in the same memory, and neither says what the other was given
+    small = cuda.record(function, ((torch.ones(2),), {"more": [torch.ones(2)], "factor": 3}))
+    small._graph.recorded, small._graph.recorded_function = small, function
+    addresses = [[t.data_ptr() for t in compiled._tensors(r._arguments)] for r in (recorded, small)]
+    assert addresses[0] == addresses[1]
+    assert small(torch.full((2,), 4.0), more=[torch.ones(2)], factor=3)["sum"].tolist() == [5.0] * 2
+    again = recorded(torch.full((3,), 5.0), more=[torch.ones(3)], factor=2)
+    assert again["sum"].tolist() == first["sum"].tolist()
 
 
 def test_constants_are_part_of_what_is_compiled():

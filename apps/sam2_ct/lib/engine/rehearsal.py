@@ -126,7 +126,9 @@ def _recall_everything(
         torch.zeros(n, network.hidden_dim, side, side, device=network.device) for n in (rows, 1)
     )
     both = settings.propagation is Propagation.FORWARD_BACKWARD
-    for memories, pointers in sorted(plan_shapes(settings.policy, both_directions=both)):
+    # the largest first: the others find room in its memory
+    shapes = sorted(plan_shapes(settings.policy, both_directions=both), reverse=True)
+    for memories, pointers in shapes:
         tokens = memories * side**2 + pieces * pointers
         memory = torch.zeros(tokens, rows, network.mem_dim, device=network.device)
         network.recall(top, position, Assembled(memory, memory, pieces * pointers))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -113,10 +114,11 @@ class Compiled:
     """
 
     def __init__(self, predictor: PolicyVideoPredictor, compiler: Compiler | None = None) -> None:
-        make = compiler or Cuda(predictor.device)
+        # apart, because slices are encoded beside tracking, in another stream
+        encoding, make = (compiler or Cuda(predictor.device) for _ in range(2))
         encoder, attention = predictor.image_encoder, predictor.memory_attention
         memory, decoder = predictor.memory_encoder, predictor.sam_mask_decoder
-        maps = _Maps(encoder.forward, make)
+        maps = _Maps(encoder.forward, encoding)
         self.parts = {
             "image encoder": maps.part,
             "memory attention": Part(attention.forward, make, dynamic=True),
@@ -187,7 +189,10 @@ class _Maps:
 
 
 class Cuda:
-    """Torch's compiler, and CUDA graphs in a stream of their own.
+    """Torch's compiler, and CUDA graphs that share memory, so only one may run at a time.
+
+    A graph is fed just before it runs and its answer copied right after, so the graphs of a hundred
+    shapes need little more than the largest of them.
 
     Args:
         device: where the network is.
@@ -196,6 +201,8 @@ class Cuda:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._stream: torch.cuda.Stream | None = None
+        self._pool: Any = None
+        self._inputs: dict[int, torch.Tensor] = {}
 
     def prepare(self, function: Call, *, dynamic: bool) -> Call:
         """See `Compiler`."""
@@ -208,15 +215,29 @@ class Cuda:
         if self._stream is None:
             # torch.cuda.graph would make one for the whole process, on whichever GPU came first
             self._stream = torch.cuda.Stream(self._device)
-        return _Recorded(function, arguments, self._stream)
+            self._pool = torch.cuda.graph_pool_handle()
+        places = count()
+        own = _mapped(arguments, lambda tensor: self._input(next(places), tensor))
+        return _Recorded(function, own, self._stream, self._pool)
+
+    def _input(self, place: int, given: torch.Tensor) -> torch.Tensor:
+        """A copy of an argument, in memory that every graph has its argument of that place in."""
+        needed = given.numel() * given.element_size()
+        held = self._inputs.get(place)
+        if held is None or len(held) < needed:
+            held = torch.empty(needed, dtype=torch.uint8, device=given.device)
+            self._inputs[place] = held
+        return held[:needed].view(given.dtype).view(given.shape).copy_(given)
 
 
 class _Recorded:
     """A CUDA graph of one call: arguments are copied to its own, it runs, and a copy goes out."""
 
-    def __init__(self, function: Call, arguments: Arguments, stream: torch.cuda.Stream) -> None:
-        self._arguments = _mapped(arguments, torch.clone)
-        args, named = self._arguments
+    def __init__(
+        self, function: Call, own: Arguments, stream: torch.cuda.Stream, pool: object
+    ) -> None:
+        self._arguments = own
+        args, named = own
         here = torch.cuda.current_stream()
         stream.wait_stream(here)
         with torch.cuda.stream(stream):
@@ -227,7 +248,7 @@ class _Recorded:
         # other threads go on allocating for other GPUs meanwhile: only this one is watched
         with (
             _one_capture,
-            torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"),
+            torch.cuda.graph(self._graph, pool, stream=stream, capture_error_mode="thread_local"),
         ):
             self._answer = function(*args, **named)
 

@@ -119,3 +119,15 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     Views into larger tensors are taken as they are, without copies.
     """
     return F.scaled_dot_product_attention(q, k, v)
+
+
+def attend_narrow(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """`attend` of one head with values of another width than keys, (B, N, C), (B, M, C), (B, M, D).
+
+    The fused attention wants one width; here scores are written out, few enough at a time that
+    they stay in the cache.
+    """
+    step = max(1, _CACHED_BYTES // (q.element_size() * k.shape[0] * k.shape[1]))
+    scaled, keys = q * q.shape[-1] ** -0.5, k.transpose(1, 2)
+    parts = [torch.softmax(part @ keys, dim=-1) @ v for part in scaled.split(step, dim=1)]
+    return torch.cat(parts, dim=1)

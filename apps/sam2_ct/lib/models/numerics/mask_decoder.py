@@ -35,6 +35,7 @@ class _Layer:
         self.to_image = _Attention(layer.cross_attn_token_to_image, dtype)
         self.to_tokens = _Attention(layer.cross_attn_image_to_token, dtype)
         self.norm = Norm(layer.norm4, dtype)
+        self.up, self.down = (Dense.of(part, torch.float32) for part in layer.mlp.layers)
 
     def __call__(self, queries, keys, query_places, key_places):
         stock = self.stock
@@ -46,7 +47,7 @@ class _Layer:
         queries = stock.norm1(queries)
         placed = keys + key_places
         queries = stock.norm2(queries + self.to_image(queries + query_places, placed, keys))
-        queries = stock.norm3(queries + stock.mlp(queries))
+        queries = stock.norm3(self.down(self.up(queries, "relu"), plus=queries))
         keys = self.norm(keys + self.to_tokens(placed, queries + query_places, queries))
         return queries, keys
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from lib.models.numerics.layers import Dense, Norm, add_mlp, attend
+from lib.models.numerics.layers import Dense, Norm, add_mlp, attend, attend_narrow
 
 
 def _placed(maps: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
@@ -76,8 +76,11 @@ class _Cross:
         k = _placed(self._key(keys[:, :placed]), *turn)
         if unplaced:
             k = torch.cat([k, self._plain(keys[:, placed:])], dim=1)
-        q, v = _placed(self._query(x), *turn), self._value(values)
-        return attend(q[:, None], k[:, None], v[:, None])[:, 0]
+        q = _placed(self._query(x), *turn)
+        if q.dtype is torch.float32 and q.device.type == "cpu":
+            # sums, not calls, take the time: four times fewer of them before the product than after
+            return self._value(attend_narrow(q, k, values))
+        return attend(q[:, None], k[:, None], self._value(values)[:, None])[:, 0]
 
 
 class _Layer:

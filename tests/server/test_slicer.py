@@ -1,5 +1,6 @@
 """Slicer's panels against the real server."""
 
+import time
 from pathlib import Path
 
 import nibabel as nib
@@ -339,3 +340,12 @@ class TestPropagate:
         answer = slicer.segmentation("turned")
         assert answer.status == 422
         assert "accept slices" in answer.detail
+
+
+def test_the_answer_tells_the_seconds_from_the_first_byte_to_its_file(slicer, sample, painted):
+    start = time.perf_counter()
+    answer = slicer.scribbles("pelvis", painted, sample.affine, {"hip": 1}, "hip")
+    wall = time.perf_counter() - start
+    stages = "receive wait model prompts crop encode track merge restore report log answer"
+    assert answer.params["seconds"].keys() >= set(stages.split())
+    assert 0 < sum(answer.params["seconds"].values()) <= wall + 0.01

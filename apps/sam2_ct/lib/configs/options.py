@@ -323,7 +323,8 @@ class Settings:
     input: InputSize = _declare(
         InputSize.AUTO,
         "side of the network's input in pixels; own: what the checkpoint was made for; "
-        "auto: that, or 512 where the crop has no more voxels than such masks have pixels",
+        "auto: that, or 512 where the crop has no more voxels than such masks have pixels, "
+        "or 256 for a smaller network where every object has two painted slices",
         read=lambda v: InputSize.parse(str(v)),
         write=lambda v: v.value,
         choices=tuple(size.value for size in InputSize),

@@ -36,8 +36,9 @@ def next_slices(records: Iterable[SliceRecord], count: int = 3) -> tuple[NextSli
     zero there, as a share of all uncertainty of the object. Suggestions of one object lie at least
     three slices apart.
 
-    On 14 real bones this helped about as much as the middle of the largest gap, and more than a
-    random slice from the fifth painted one on (`sam2-ct evaluate run --table guidance`).
+    On 16 real bones this helped as much as the middle of the largest gap, and more than a random
+    slice; on phantoms less at first, where results ran on beyond the painted ends and the
+    suggestions lay there (`sam2-ct evaluate run --table guidance`; the README has the figures).
 
     Args:
         records: of the report.

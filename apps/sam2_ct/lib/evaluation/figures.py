@@ -95,7 +95,7 @@ def draw_all(
         (
             "guidance.png",
             "Which slice to paint next: mean Dice and NSD (2 mm) in the whole volume against "
-            "painted slices, the two ends first",
+            "painted (or wiped) slices, the two ends first",
             lambda: _rounds(frame, by_table.get(GUIDANCE, []), "painted slices", 2),
         ),
     ]

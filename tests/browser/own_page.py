@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import time
@@ -111,10 +112,17 @@ class OwnPage:
             "const root = document.documentElement; return root.scrollWidth - root.clientWidth"
         )
 
-    def picture(self) -> np.ndarray:
-        """(rows, columns, 3) what is in view."""
-        png = self.driver.get_screenshot_as_png()
-        return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+    def picture(self, image: WebElement) -> np.ndarray:
+        """(rows, columns, 3) the pixels of an image that the page shows, in its own size."""
+        data = self.driver.execute_script(
+            "const image = arguments[0], canvas = document.createElement('canvas');"
+            "[canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];"
+            "canvas.getContext('2d').drawImage(image, 0, 0);"
+            "return canvas.toDataURL().split(',')[1]",
+            image,
+        )
+        png = io.BytesIO(base64.b64decode(data))
+        return np.asarray(Image.open(png).convert("RGB")).astype(int)
 
     def save(self, path: Path) -> None:
         """A screenshot."""

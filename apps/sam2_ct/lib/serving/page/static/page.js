@@ -192,7 +192,8 @@ class Part {
 
   /** Puts a fragment in; the focus, and what somebody folded or unfolded, stay, by their ids. */
   swap(html) {
-    const focus = this.element.contains(document.activeElement) ? document.activeElement.id : "";
+    const focused = this.element.contains(document.activeElement) ? document.activeElement : null;
+    for (let one = focused; one; one = one.parentElement.closest("details")) touch(one);
     const touched = [...this.element.querySelectorAll("details[data-touched]")];
     const fresh = new DOMParser().parseFromString(html, "text/html");
     const before = this.element.textContent;
@@ -201,7 +202,7 @@ class Part {
       const again = document.getElementById(id);
       if (again) Object.assign(again, { open }).dataset.touched = "";
     }
-    if (focus) (document.getElementById(focus) ?? heading(this.element)).focus();
+    if (focused) (document.getElementById(focused.id) ?? heading(this.element)).focus();
     this.element.removeAttribute("data-old");
     if (this.shown && before !== this.element.textContent) say(`${this.name} changed`);
   }
@@ -209,9 +210,14 @@ class Part {
 
 const parts = [...document.querySelectorAll("[data-part]")].map((element) => new Part(element));
 
+/** What somebody folded, unfolded or works in stays as it is when its part is swapped. */
+function touch(element) {
+  if (element.matches("details")) element.dataset.touched = "";
+}
+
 document.addEventListener("click", ({ target }) => {
   const summary = target.closest("summary");
-  if (summary) summary.parentElement.dataset.touched = "";
+  if (summary) touch(summary.parentElement);
 });
 
 // -- buttons --------------------------------------------------------------------------------------

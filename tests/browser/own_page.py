@@ -37,6 +37,10 @@ class OwnPage:
         self.driver.get(f"{self.url}/sam2_ct/{query}")
         self.until(lambda: self.one("#live").text == "live")
 
+    def leave(self) -> None:
+        """Show nothing, and ask for nothing."""
+        self.driver.get("about:blank")
+
     def one(self, selector: str) -> WebElement:
         """The first element."""
         return self.driver.find_element(By.CSS_SELECTOR, selector)

@@ -229,8 +229,8 @@ def test_a_result_appears_and_its_outline_is_that_of_the_mask(
         third = picture.shape[1] // 3
         drawn = outline(picture[:, n * third : (n + 1) * third])
         expected = edge(plane, drawn.shape)
-        assert near(drawn, expected) > 0.95, n
-        assert near(expected, drawn) > 0.9, n  # other lines cross it
+        assert near(drawn, expected) > 0.98, n
+        assert near(expected, drawn) > 0.95, n  # other lines cross it
         scales.append(np.array(drawn.shape) / size(plane, pixel))
     np.testing.assert_allclose(scales, np.mean(scales), rtol=0.06)  # one scale, no distortion
 
@@ -383,8 +383,8 @@ def test_the_page_says_when_the_server_has_gone_and_comes_back(open_own, tmp_pat
         page.until(lambda: "There is no image yet" in page.text("#studies"))
         server.process.terminate()
         page.until(lambda: "does not answer: trying again" in page.text("#live"))
-        assert all("ERR_CONNECTION_REFUSED" in told or "ERR_INCOMPLETE" in told
-                   for told in page.complaints())  # fmt: skip
+        page.leave()
+        assert all("net::ERR_" in told for told in page.complaints())
 
 
 def test_behind_the_log_in(page_server, open_own, tmp_path):
@@ -407,6 +407,7 @@ def test_behind_the_log_in(page_server, open_own, tmp_path):
         page.until(lambda: page.driver.current_url.endswith("/auth/login?next=%2Fsam2_ct%2F"))
         log_in_as(page, "bert")
         page.until(lambda: "Logged in as bert" in page.text("header"))
+        page.leave()  # before the server goes
         assert all(" 401 " in told for told in page.complaints())
 
 

@@ -15,12 +15,22 @@ from typing import Annotated
 import typer
 
 from lib.commands.orthanc import orthanc
-from lib.commands.serve import Host, LabelNames, ModelName, Open, Origins, Port, Users
+from lib.commands.serve import (
+    Browser,
+    Host,
+    LabelNames,
+    ModelName,
+    Open,
+    Origins,
+    Port,
+    Users,
+)
 from lib.errors import Unavailable
 from lib.serving.process import (
     LOOPBACK,
     answers,
     check_free,
+    page_of,
     run_server,
     server_command,
     server_environment,
@@ -41,6 +51,7 @@ def serve_dicom(
     users: Users = None,
     open: Open = False,
     origins: Origins = "",
+    browser: Browser = False,
 ) -> None:
     """Serve a DICOMweb store on this machine, with OHIF."""
     check_free(port)
@@ -61,7 +72,8 @@ def serve_dicom(
         conf = {"model": model, "labels": labels, "results": str(out / "results")}
         command = server_command(dicomweb, port, conf | shared_with(users, open, origins), host)
         environment = {**server_environment(), **dicom_environment(out)}
-        code = run_server(command, environment, port, banner(dicomweb, port, host), host)
+        shown = page_of(url_of(host, port)) if browser else ""
+        code = run_server(command, environment, port, banner(dicomweb, port, host), host, shown)
     raise typer.Exit(code)
 
 
@@ -103,6 +115,7 @@ def banner(dicomweb: str, port: int, host: str = LOOPBACK) -> str:
     return f"""
   DICOMweb   {dicomweb}
   OHIF       {url}/ohif/
+  page       {page_of(url)}
   3D Slicer  the same server, {url}
   stop       Ctrl+C
 """

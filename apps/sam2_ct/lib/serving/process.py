@@ -7,13 +7,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+import webbrowser
 from pathlib import Path
 
 from lib.errors import Unavailable
 from lib.places import APP, app_folder
 
 LOOPBACK = "127.0.0.1"
+#: What Slicer's module calls itself, unless its settings say otherwise.
+SLICERS_CLIENT = "user-xyz"
 
 
 def server_command(
@@ -49,9 +53,17 @@ def shared_with(users: Path | None, open: bool, origins: str) -> dict[str, str]:
 
 
 def run_server(
-    command: list[str], environment: dict[str, str], port: int, banner: str, host: str = LOOPBACK
+    command: list[str],
+    environment: dict[str, str],
+    port: int,
+    banner: str,
+    host: str = LOOPBACK,
+    show: str = "",
 ) -> int:
-    """The server in the foreground, the banner as soon as it answers; returns its exit code."""
+    """The server in the foreground; returns its exit code.
+
+    As soon as it answers, the banner is printed, and `show`, an address, is opened in a browser.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped, too
     server = subprocess.Popen(command, env=environment)
     try:
@@ -59,12 +71,19 @@ def run_server(
             time.sleep(0.2)
         if server.poll() is None:
             print(banner, flush=True)
+            if show:  # some browsers run in the terminal and return when they are left
+                threading.Thread(target=_open_in_browser, args=[show], daemon=True).start()
         return server.wait()
     except KeyboardInterrupt:
         return 130
     finally:
         server.terminate()
         server.wait()
+
+
+def _open_in_browser(address: str) -> None:
+    if not webbrowser.open(address):
+        print(f"  no browser was found on this machine: open {address} yourself", flush=True)
 
 
 def check_free(port: int) -> None:
@@ -95,6 +114,11 @@ def url_of(host: str, port: int) -> str:
     """What to type in a browser on this machine."""
     address = reached_at(host)
     return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
+
+
+def page_of(url: str, client: str = "") -> str:
+    """The address of the page, as a client; with log-in none is needed."""
+    return f"{url}/sam2_ct/?client_id={client}" if client else f"{url}/sam2_ct/"
 
 
 def free_port() -> int:

@@ -17,6 +17,7 @@ from lib.serving.clients import COOKIE, Caller, caller_of, cookie_with, new_name
 from lib.serving.names import text_name
 from lib.serving.page.events import EventStream, Streams
 from lib.serving.page.studies import StudyList
+from lib.serving.process import SLICERS_CLIENT
 from lib.serving.roles import USER
 
 _HERE = Path(__file__).parent
@@ -75,7 +76,12 @@ def page_routes(streams: Streams, desk: Desk | None, has_dicom: bool) -> APIRout
         answer = templates.TemplateResponse(
             http,
             "page.html",
-            {"caller": caller, "client": client, "client_id": client_id},
+            {
+                "caller": caller,
+                "client": client,
+                "client_id": client_id,
+                "slicers": SLICERS_CLIENT,
+            },
             headers=HEADERS,
         )
         if not named:

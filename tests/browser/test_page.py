@@ -202,7 +202,7 @@ def test_a_result_appears_and_its_outline_is_that_of_the_mask(
     page, page_server, sample, painted, build_folder
 ):
     slicer = page_server.slicer()
-    page.be_wide(1500, 1150)
+    page.be_wide(1400, 1080)
     page.open(slicer.client_id)
     page.until(lambda: "There is none yet" in page.text("#results"))
     answer = slicer.scribbles("pelvis", painted, sample.affine, {"hip_left": 1}, "hip_left")
@@ -247,6 +247,14 @@ def test_a_result_appears_and_its_outline_is_that_of_the_mask(
     assert marks
     for sentence in params["decided"]:
         assert sentence in told
+
+    run = LongRun(slicer)
+    try:
+        page.until(lambda: (now := page.bar()) and now[0] > now[1] / 3)
+        page.save(build_folder / "page.png")  # the README's
+    finally:
+        run.cancel()
+        run.answer.exception(60)
 
     # undo, by keyboard: the result goes, here and in the log, and the focus stays on the page
     button = page.one("#results [data-url$='/undo?client_id=" + slicer.client_id + "']")

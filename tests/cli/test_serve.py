@@ -1,19 +1,21 @@
 """Who may use a server that `sam2-ct serve` starts."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import requests
 
+from lib.places import APP
 from lib.serving.auth.users import Role, User, UsersFile
 from lib.serving.process import SLICERS_CLIENT, free_port, page_of, url_of
-
-APP = Path(__file__).parents[2] / "apps" / "sam2_ct"
 
 
 def command(studies: Path, port: int, *more: str) -> list[str]:
@@ -30,39 +32,59 @@ def test_not_beyond_this_machine_without_a_word(tmp_path):
     assert "serving" not in done.stdout
 
 
-@pytest.mark.slow
-def test_with_users(tmp_path):
-    users, port = UsersFile(tmp_path / "users.json"), free_port()
-    users.add(User("anna", Role.USER, "$hash"))
-    shared = ["--host", "0.0.0.0", "--users", str(users.path), "--browser"]
-    seen = tmp_path / "seen"  # by a browser that writes down what it was asked to open
-    browser = f"{sys.executable} -c \"open('{seen}', 'w').write('%s')\""
-    (tmp_path / "studies").mkdir()
-    with (tmp_path / "log").open("w") as log:
-        asked = command(tmp_path / "studies", port, *shared)
+@contextmanager
+def serving(folder: Path, *more: str, **env: str) -> Iterator[tuple[int, Path]]:
+    """A server with its banner printed: its port, and what it said."""
+    port, said = free_port(), folder / "log"
+    (folder / "studies").mkdir()
+    with said.open("w") as log:
+        asked = command(folder / "studies", port, *more)
+        environment = {**os.environ, **env}
         process = subprocess.Popen(
-            asked,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            env={**os.environ, "BROWSER": browser},
+            asked, stdout=log, stderr=log, start_new_session=True, env=environment
         )
     try:
         deadline = time.monotonic() + 120
-        while "set the server to" not in (tmp_path / "log").read_text():
-            assert process.poll() is None, (tmp_path / "log").read_text()
+        while "stop       Ctrl+C" not in said.read_text():
+            assert process.poll() is None, said.read_text()
             assert time.monotonic() < deadline
             time.sleep(0.2)
-        url = url_of("0.0.0.0", port)
-        assert requests.get(f"{url}/info/", timeout=30).status_code == 401
-        assert f"  page       {url}/sam2_ct/\n" in (tmp_path / "log").read_text()
-        while not (seen.exists() and seen.read_text()):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        assert seen.read_text() == f"{url}/sam2_ct/"
+        yield port, said
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(30)
+
+
+@pytest.mark.slow
+def test_with_users(tmp_path):
+    users = UsersFile(tmp_path / "users.json")
+    users.add(User("anna", Role.USER, "$hash"))
+    with serving(tmp_path, "--host", "0.0.0.0", "--users", str(users.path)) as (port, said):
+        url = url_of("0.0.0.0", port)
+        assert requests.get(f"{url}/info/", timeout=30).status_code == 401
+        assert f"  page       {url}/sam2_ct/\n" in said.read_text()
+
+
+@pytest.mark.slow
+def test_the_page_is_there_and_a_browser_is_sent_to_it(tmp_path):
+    """With all its files: this test runs on the installed wheel, too."""
+    seen = tmp_path / "seen"  # by a browser that writes down what it was asked to open
+    browser = f"{sys.executable} -c \"open('{seen}', 'w').write('%s')\""
+    with serving(tmp_path, "--browser", BROWSER=browser) as (port, said):
+        url = url_of("127.0.0.1", port)
+        shown = f"{url}/sam2_ct/?client_id=user-xyz"
+        assert f"  page       {shown}\n" in said.read_text()
+        deadline = time.monotonic() + 30
+        while not (seen.exists() and seen.read_text() == shown):
+            assert time.monotonic() < deadline, seen.exists() and seen.read_text()
+            time.sleep(0.1)
+        html = requests.get(shown, timeout=30).text
+        parts = re.findall(r'(?:src|href)="(/sam2_ct/page/[^"]+)"', html)
+        assert len(parts) == 2
+        for part in [*parts, "/sam2_ct/page/results", "/sam2_ct/page/studies", "/favicon.ico"]:
+            answer = requests.get(f"{url}{part}", timeout=30)
+            assert answer.ok, part
+            assert answer.content
 
 
 def test_the_page_of_slicers_client_or_of_whoever_logged_in():

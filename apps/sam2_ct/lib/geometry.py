@@ -33,6 +33,11 @@ class Axis(Choice):
         """Dimension of a RAS array: 0 left→right, 1 posterior→anterior, 2 foot→head."""
         return {"sagittal": 0, "coronal": 1, "axial": 2}[self.value]
 
+    @property
+    def letters(self) -> tuple[str, str]:
+        """What lies at the first and at the last slice of a RAS volume."""
+        return {"sagittal": ("L", "R"), "coronal": ("P", "A"), "axial": ("I", "S")}[self.value]
+
 
 @dataclass(frozen=True, eq=False)
 class Grid:
@@ -56,6 +61,18 @@ class Grid:
         """Voxel size in mm along each array dimension."""
         x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
         return x, y, z
+
+    @property
+    def bounds(self) -> Bounds:
+        """All of it."""
+        return np.zeros(3, dtype=int), np.array(self.shape)
+
+    def slab(self, axis: Axis, index: int) -> Bounds:
+        """One slice, counted along `axis`."""
+        first, stop = self.bounds
+        dim = self.dim_of(axis)
+        first[dim], stop[dim] = index, index + 1
+        return first, stop
 
     def dim_of(self, axis: Axis) -> int:
         """Array dimension that runs most nearly along `axis`."""

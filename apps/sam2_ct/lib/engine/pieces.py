@@ -18,11 +18,9 @@ from lib.geometry import Axis, Bounds, Grid
 from lib.prompts.types import Points, PromptSet, in_plane_dims
 from lib.propagation.extent import Extent, ExtentRule
 from lib.propagation.inferer import Progress
+from lib.propagation.input_size import MASK_STRIDE
 from lib.propagation.settings import Propagation
 from lib.transforms.crop import bounds_for, move_bounds
-
-#: SAM 2's mask logits have a quarter of its input's side.
-LOGITS_PER_INPUT = 4
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ def logit_pixel(box: Bounds, grid: Grid, axes: Sequence[Axis], image_size: int) 
     """
     extent = (np.asarray(box[1]) - box[0]) * np.array(grid.spacing)
     side = max(float(extent[list(in_plane_dims(grid, axis))].max()) for axis in axes)
-    return side * LOGITS_PER_INPUT / image_size
+    return side * MASK_STRIDE / image_size
 
 
 class ProgressOfAll:
@@ -163,7 +161,7 @@ def _slices_alone(recipe: Recipe) -> list[Piece]:
     pieces = []
     for axis, index in where:
         here = tuple(p for p in recipe.prompts.prompts if (p.axis, p.index) == (axis, index))
-        first, stop = recipe.roi or (np.zeros(3, dtype=int), np.array(grid.shape))
+        first, stop = recipe.roi or grid.bounds
         first, stop = np.array(first), np.array(stop)
         dim = grid.dim_of(axis)
         first[dim], stop[dim] = index, index + 1

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from lib.configs.options import Settings
-from lib.engine.report import CheckpointReport, Report
+from lib.engine.report import KEYS, CheckpointReport, Report
 from lib.errors import BadInput
 
-_KEYS = {"object_id": "object"}
 #: What older versions did not say, because it was always so; where crops lay was not known.
 _SILENT: Mapping[type, Mapping[str, object]] = {
     Report: {"crops": ()},
@@ -41,7 +40,7 @@ def read_report(record: Mapping[str, Any]) -> Report:
 def _read_fields(kind: type, record: Mapping[str, Any]) -> Any:
     hints, silent, found = _hints(kind), _SILENT.get(kind, {}), {}
     for field in fields(kind):
-        key = _KEYS.get(field.name, field.name)
+        key = KEYS.get(field.name, field.name)
         if not field.init:
             continue
         if key in record:

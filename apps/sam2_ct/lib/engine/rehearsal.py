@@ -22,7 +22,7 @@ from lib.prompts.types import Mask, Points, PromptSet
 from lib.propagation.extent import Extent, ExtentRule
 from lib.propagation.features import FeatureBank
 from lib.propagation.inferer import PseudoVideoInferer
-from lib.propagation.input_size import InputSize
+from lib.propagation.input_size import MASK_STRIDE, InputSize
 from lib.propagation.kept import Store
 from lib.propagation.looking import look_closer
 from lib.propagation.memory import Assembled, shape_of
@@ -36,7 +36,6 @@ _STRETCH = MAX_POINTERS + 4  # slices after which a memory holds as much as it e
 _PROMPTS = 4  # that one object is marked on, at most
 _SLICES = 9
 _SIDE = 64  # voxels
-_MASK_STRIDE = 4  # a crop with more voxels than that fit into the input's side is a large one
 
 
 def rehearse(
@@ -67,7 +66,7 @@ def rehearse(
                 for painted in ((_SLICES // 2,), (0, _SLICES // 2, _SLICES - 1)):
                     inferer(volume, _squares(grid, painted, count), here)
                 _recall_everything(network, inferer.rows_of(here, count), here)
-        wide = model.image_size // _MASK_STRIDE + 1  # a click on less is not looked at closer
+        wide = model.image_size // MASK_STRIDE + 1  # a click on less is not looked at closer
         grid, volume = _noise(wide, 1)
         click = Points(Axis.AXIAL, 0, 1, np.full((1, 2), wide / 2), np.zeros((0, 2)))
         see = partial(_part, volume)
@@ -84,7 +83,7 @@ def _sizes(own: int, settings: PropagationSettings) -> set[int]:
     """Sizes of the input that small and large crops with one or several painted slices lead to."""
     return {
         settings.input.side(own, voxels, painted)
-        for voxels in (_SIDE, own // _MASK_STRIDE + 1)
+        for voxels in (_SIDE, own // MASK_STRIDE + 1)
         for painted in (1, _PROMPTS)
     }
 

@@ -181,7 +181,7 @@ class Outcome:
 
 def to_json(report: Report) -> dict[str, object]:
     """The report as JSON has it: enums and paths as text, options by name, `object` for ids."""
-    return {_KEYS.get(f.name, f.name): _plain(getattr(report, f.name)) for f in fields(report)}
+    return {KEYS.get(f.name, f.name): _plain(getattr(report, f.name)) for f in fields(report)}
 
 
 def fingerprint(labels: NDArray[Any]) -> str:
@@ -199,7 +199,8 @@ def fingerprint(labels: NDArray[Any]) -> str:
 
 _ROWS = 16  # at a time, of the first index
 
-_KEYS = {"object_id": "object"}
+#: Fields that JSON has under another name.
+KEYS = {"object_id": "object"}
 
 
 def _plain(value: object) -> object:
@@ -210,7 +211,7 @@ def _plain(value: object) -> object:
     if isinstance(value, Path):
         return str(value)
     if is_dataclass(value):
-        return {_KEYS.get(f.name, f.name): _plain(getattr(value, f.name)) for f in fields(value)}
+        return {KEYS.get(f.name, f.name): _plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
         return {str(key): _plain(one) for key, one in value.items()}
     if isinstance(value, tuple | list):

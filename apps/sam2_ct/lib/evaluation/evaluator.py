@@ -326,7 +326,7 @@ class _Trial:
         shown, crop = replace(_AS_IT_IS, clahe=settings.window.clahe), None
         if self.configuration.scope is Scope.OBJECT:
             shown = _AS_IT_IS  # the scene is equalised already
-            crop = np.zeros(3, dtype=int), np.array(grid.shape)
+            crop = grid.bounds
         case = Case(self.scene.path, Windowed(Volume(image, grid), shown), grid)
         with self.clock.watching(pipeline.model.predictor):
             outcome = pipeline.carry_out(

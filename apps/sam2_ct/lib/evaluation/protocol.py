@@ -84,9 +84,8 @@ class SceneMaker:
         window, path = configuration.settings.window, volume_of(self.root, sample.case)
         if configuration.scope is Scope.VOLUME:
             shown = self._through(replace(window, clahe=False))
-            everything = np.zeros(3, dtype=int), np.array(whole.shape)
             raw = self._raw.grey.astype(np.float32)
-            return Scene(shown.part(everything, Axis.AXIAL), raw, truth, prompts, path, seed)
+            return Scene(shown.part(whole.bounds, Axis.AXIAL), raw, truth, prompts, path, seed)
         marked = np.argwhere(truth)
         # the crop of a served request with the object as its region of interest, axial slices
         roi = marked.min(0), marked.max(0) + 1

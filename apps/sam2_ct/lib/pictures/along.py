@@ -21,7 +21,6 @@ PROMPTED, SUGGESTED = "#b07d00", "#0091b3"
 
 _WIDTH, _HEIGHT = 480, 198
 _LEFT, _RIGHT, _TOP, _BOTTOM = 34, 474, 24, 132
-_LETTERS = {Axis.SAGITTAL: ("L", "R"), Axis.CORONAL: ("P", "A"), Axis.AXIAL: ("I", "S")}
 _MOST_TICKS = 8
 
 
@@ -59,7 +58,7 @@ def along(report: Report, marked: Collection[tuple[int, Axis, int]], grid: Grid)
     ends = {(e.object_id, e.axis): e for e in report.ends}
     found = []
     for (object_id, axis), stack in sorted(stacks_of(report.slices).items()):
-        low, high = _LETTERS[axis]
+        low, high = axis.letters
         found.append(
             Along(
                 object_id,

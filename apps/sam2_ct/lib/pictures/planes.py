@@ -25,8 +25,6 @@ _SEEN_ALONG = {
     Axis.CORONAL: (Axis.SAGITTAL, Axis.AXIAL),
     Axis.SAGITTAL: (Axis.CORONAL, Axis.AXIAL),
 }
-#: Letters where indices of an axis that fall begin and end on a picture: RAS falls to LPI.
-_LETTERS = {Axis.SAGITTAL: ("R", "L"), Axis.CORONAL: ("A", "P"), Axis.AXIAL: ("S", "I")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +52,9 @@ class Pose:
     @property
     def letters(self) -> tuple[str, str, str, str]:
         """What lies to the left, right, top and bottom: R and L, A and P, S and I."""
-        return (*_LETTERS[self.across], *_LETTERS[self.down])
+        # a picture begins where RAS ends
+        (right, left), (bottom, top) = self.across.letters, self.down.letters
+        return left, right, top, bottom
 
     @property
     def pixel(self) -> tuple[float, float]:
@@ -87,10 +87,8 @@ def plane_of(shown: Windowed, axis: Axis, index: int, of: Grid) -> NDArray[np.fl
         of: the result's grid, any flip or permutation of the volume's.
     """
     (own,) = of.map_to(shown.grid).slices([index], of.dim_of(axis))
-    first, stop = np.zeros(3, dtype=int), np.array(shown.grid.shape)
-    first[axis.dim], stop[axis.dim] = own, own + 1
-    slab = shown.part((first, stop), axis)
-    return Pose(part_of(shown.grid, (first, stop)), axis).take(slab, 0)
+    slab = shown.grid.slab(axis, own)
+    return Pose(part_of(shown.grid, slab), axis).take(shown.part(slab, axis), 0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from lib.choice import Choice
 
-# Masks come out at a quarter of the input's side. SAM 2 was trained at 1024; how much Meta's
-# weights lose below 512 is not known, so nobody is given less without asking.
-_MASK_STRIDE = 4
+#: Pixels of the input for one of the mask logits, along a side.
+MASK_STRIDE = 4
+# SAM 2 was trained at 1024; how much Meta's weights lose below 512 is not known, so nobody is given
+# less without asking.
 _LEAST = 512
 # A network made for less than this sees more where outlines are given. On 16 real bones and 30
 # objects of phantoms the built-in one (192) gains up to 0.016 Dice from two painted slices on, and
@@ -44,6 +45,6 @@ class InputSize(Choice):
         if own < _FINER and painted >= _OUTLINES:
             return _FINER
         side = own
-        while side // 2 >= max(_LEAST, _MASK_STRIDE * voxels):
+        while side // 2 >= max(_LEAST, MASK_STRIDE * voxels):
             side //= 2
         return side

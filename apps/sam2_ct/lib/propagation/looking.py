@@ -19,6 +19,7 @@ from lib.geometry import Axis, Bounds, Grid
 from lib.prompts.types import Mask, Points, Prompt, PromptSet, in_plane_dims
 from lib.propagation.conditioning import condition
 from lib.propagation.features import FeatureBank, SliceEncoder
+from lib.propagation.input_size import MASK_STRIDE
 from lib.propagation.predictor import PolicyVideoPredictor
 from lib.propagation.video import PseudoVideo
 
@@ -33,8 +34,6 @@ RIM_MM = 5.0
 
 See = Callable[[Bounds, Axis], NDArray[np.float32]]
 """A part of a volume, (X, Y, Z) in [0, 1], as slices of an axis show it."""
-
-_MASK_STRIDE = 4  # SAM 2's mask logits have a quarter of its input's side
 
 
 def look_closer(
@@ -62,7 +61,7 @@ def look_closer(
         clicks = [p for p in here if isinstance(p, Points)]
         clicked = len(clicks) == len(here) and any(len(p.foreground) for p in clicks)
         rows, columns = (prompts.grid.shape[d] for d in in_plane_dims(prompts.grid, axis))
-        if clicked and max(rows, columns) > predictor.image_size // _MASK_STRIDE:
+        if clicked and max(rows, columns) > predictor.image_size // MASK_STRIDE:
             look = _most_trusted(predictor, checkpoint, see, prompts.grid, clicks)
             if look.mask.any() and look.predicted_iou >= TRUSTED:
                 here = [Mask(axis, index, object_id, look.mask, drawn=False)]

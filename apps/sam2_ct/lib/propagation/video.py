@@ -69,7 +69,7 @@ class PseudoVideo:
 
     def image(self, t: int) -> torch.Tensor:
         """Frame `t` as the network takes it: (3, S, S) float32, normalised."""
-        pixels = self._resize(self.frame(t)).clamp(0, 1).expand(3, -1, -1)
+        pixels = self._resize(self.frame(t)[None])[0].clamp(0, 1).expand(3, -1, -1)
         return (pixels - _MEAN) / _STD
 
     def frame(self, t: int) -> torch.Tensor:
@@ -78,20 +78,14 @@ class PseudoVideo:
 
     def images(self, frames: torch.Tensor) -> torch.Tensor:
         """Frames (n, 1, rows, columns) → (n, 3, S, S), as `image`, on the device they are on."""
-        side = self.image_size
-        pixels = frames
-        if frames.shape[-2:] != (side, side):
-            pixels = F.interpolate(
-                frames, size=(side, side), mode="bilinear", align_corners=False, antialias=True
-            )
-        pixels = pixels.clamp(0, 1)
+        pixels = self._resize(frames).clamp(0, 1)
         # numbers, not tensors, which would have to be brought to the device
         colours = zip(IMAGE_MEAN, IMAGE_STD, strict=True)
         return torch.cat([(pixels - mean) / std for mean, std in colours], dim=1)
 
     def mask_input(self, prompt: Mask) -> torch.Tensor:
         """The painted slice as a (1, 1, S, S) float32 mask of zeros and ones."""
-        covered = self._resize(self._pad(prompt.mask.T[::-1]))
+        covered = self._resize(self._pad(prompt.mask.T[::-1])[None])[0]
         mask = covered >= 0.5
         if not mask.any():
             # thinner than half a pixel everywhere: keep what it touches rather than lose it
@@ -131,13 +125,14 @@ class PseudoVideo:
         padded[:rows, :columns] = frame
         return torch.from_numpy(padded)[None]
 
-    def _resize(self, frame: torch.Tensor) -> torch.Tensor:
+    def _resize(self, frames: torch.Tensor) -> torch.Tensor:
+        """(n, 1, rows, columns) → (n, 1, S, S)."""
         side = self.image_size
-        if frame.shape[-2:] == (side, side):
-            return frame
+        if frames.shape[-2:] == (side, side):
+            return frames
         return F.interpolate(
-            frame[None], size=(side, side), mode="bilinear", align_corners=False, antialias=True
-        )[0]
+            frames, size=(side, side), mode="bilinear", align_corners=False, antialias=True
+        )
 
     def _pixels(self, coordinates: NDArray[Any]) -> NDArray[Any]:
         """(n, 2) in-plane voxels → (x, y) pixels, centre on centre (SAM adds the half pixel)."""

@@ -58,9 +58,7 @@ class Windowed:
         """A whole slice, equalised; kept, since that takes longer than tracking it."""
         if (axis, t) not in self._equalised:
             dim = self.grid.dim_of(axis)
-            first, stop = np.zeros(3, dtype=int), np.array(self.grid.shape)
-            first[dim], stop[dim] = t, t + 1
-            whole = scale(self.volume.part((first, stop)), self.limits)
+            whole = scale(self.volume.part(self.grid.slab(axis, t)), self.limits)
             equalise(whole, dim)
             self._equalised[axis, t] = np.take(whole, 0, axis=dim)
         return self._equalised[axis, t]

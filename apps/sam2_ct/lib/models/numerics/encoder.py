@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lib.models.numerics.layers import Convolution, Dense, Norm, add_mlp, attend
+from lib.models.numerics.layers import Convolution, Dense, Norm, add_mlp
 
 _STRIP_BYTES = 400 << 10  # of a strip's tokens; ten times that is alive at once
 
@@ -111,7 +111,11 @@ class _Block:
             part.reshape(windows, -1, self.heads, width // 3 // self.heads).transpose(1, 2)
             for part in (q, k, v)
         )
-        return attend(q, k, v).transpose(1, 2).reshape(windows, rows, columns, width // 3)
+        return (
+            F.scaled_dot_product_attention(q, k, v)
+            .transpose(1, 2)
+            .reshape(windows, rows, columns, width // 3)
+        )
 
 
 def _pool(x: torch.Tensor) -> torch.Tensor:

@@ -113,19 +113,11 @@ def add_mlp(
     return out.view(x.shape)
 
 
-def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Softmax attention of (B, heads, N, C) over (B, heads, M, C) → (B, heads, N, C).
-
-    Views into larger tensors are taken as they are, without copies.
-    """
-    return F.scaled_dot_product_attention(q, k, v)
-
-
 def attend_narrow(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """`attend` of one head with values of another width than keys, (B, N, C), (B, M, C), (B, M, D).
+    """Softmax attention of one head, (B, N, C), (B, M, C), (B, M, D) → (B, N, D).
 
-    The fused attention wants one width; here scores are written out, few enough at a time that
-    they stay in the cache.
+    Torch's fused attention wants keys and values of one width; here scores are written out, few
+    enough at a time that they stay in the cache.
     """
     step = max(1, _CACHED_BYTES // (q.element_size() * k.shape[0] * k.shape[1]))
     scaled, keys = q * q.shape[-1] ** -0.5, k.transpose(1, 2)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lib.models.numerics.layers import Dense, Norm, attend
+from lib.models.numerics.layers import Dense, Norm
 
 
 class _Attention:
@@ -24,7 +24,7 @@ class _Attention:
             part(x.to(self.dtype)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for part, x in ((self.q, q), (self.k, k), (self.v, v))
         )
-        return self.out(attend(q, k, v).transpose(1, 2).flatten(2))
+        return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
 class _Layer:

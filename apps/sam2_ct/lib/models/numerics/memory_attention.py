@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from lib.models.numerics.layers import Dense, Norm, add_mlp, attend, attend_narrow
+from lib.models.numerics.layers import Dense, Norm, add_mlp, attend_narrow
 
 
 def _placed(maps: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
@@ -57,7 +58,7 @@ class _Self:
         width = self._width
         q, k, v = self._product(x).split((2 * width, 2 * width, x.shape[-1]), dim=-1)
         q, k = _placed(q, *turn), _placed(k, *turn)
-        return attend(q[:, None], k[:, None], v[:, None])[:, 0]
+        return F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])[:, 0]
 
 
 class _Cross:
@@ -80,7 +81,9 @@ class _Cross:
         if q.dtype is torch.float32 and q.device.type == "cpu":
             # sums, not calls, take the time: four times fewer of them before the product than after
             return self._value(attend_narrow(q, k, values))
-        return attend(q[:, None], k[:, None], self._value(values)[:, None])[:, 0]
+        return F.scaled_dot_product_attention(q[:, None], k[:, None], self._value(values)[:, None])[
+            :, 0
+        ]
 
 
 class _Layer:

@@ -39,9 +39,6 @@ from lib.transforms.save import save_labelmap
 
 SHOWN = 6
 
-#: A picture of a patient stays in no browser's cache.
-_PRIVATE = HEADERS | {"Cache-Control": "no-store"}
-
 
 class Form(str, Enum):
     """A file that a result can be taken as; the value is its ending."""
@@ -84,7 +81,7 @@ def result_routes(instance: MONAILabelApp, results: Results, is_local: bool) -> 
             "has_seg": lambda view: _is_series(instance, view.log),
             "command": lambda view: replay_command(view, is_local),
         }
-        return templates.TemplateResponse(http, "result.html", shown, headers=_PRIVATE)
+        return templates.TemplateResponse(http, "result.html", shown, headers=HEADERS)
 
     @router.get("/{result_id}/picture.png")
     async def picture(result_id: str, caller: Viewer) -> Response:
@@ -95,7 +92,7 @@ def result_routes(instance: MONAILabelApp, results: Results, is_local: bool) -> 
         drawing = await run_in_threadpool(find)
         async with turn:  # who waits holds no thread
             png = await run_in_threadpool(draw, drawing)
-        return Response(png, media_type="image/png", headers=_PRIVATE)
+        return Response(png, media_type="image/png", headers=HEADERS)
 
     @router.post("/{result_id}/undo")
     def undo(result_id: str, caller: Viewer) -> dict[str, str]:
@@ -119,7 +116,7 @@ def result_routes(instance: MONAILabelApp, results: Results, is_local: bool) -> 
             path,
             media_type=_KINDS[form],
             filename=f"{file_stem(view.log)}.{form.value}",
-            headers=_PRIVATE,
+            headers=HEADERS,
             background=None if make is None else BackgroundTask(discard, path),
         )
 

@@ -27,7 +27,8 @@ _FILES = {
 }
 _LISTED = 500  # studies
 
-#: Of everything here: nothing from elsewhere, no script or style within the page, in no frame.
+#: Of everything here: nothing from elsewhere, no script or style within the page, in no frame, and
+#: nothing of a patient in a browser's cache.
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (

@@ -34,14 +34,14 @@ import requests
 from requests_toolbelt import MultipartDecoder
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "apps" / "sam2_ct"))
+sys.path[:0] = [str(ROOT), str(ROOT / "apps" / "sam2_ct")]
 
+from benchmarks.memory import MB, megabytes
 from lib.geometry import Grid
 from lib.serving.process import LOOPBACK, free_port, server_command, server_environment
 from lib.transforms.save import save_labelmap
 from lib.transforms.streams import gzipped
 
-MB = 1 << 20
 MODEL = "sam2_ct_masks"
 UNTOLD = 0.05
 HELD = 0.2
@@ -248,10 +248,10 @@ def _held(ct: Path, *labels: Path) -> float:
 
 
 def peak_of(process: subprocess.Popen) -> float:
-    """Wait for the end of a process; megabytes (Linux counts kilobytes, macOS bytes)."""
+    """Wait for the end of a process; megabytes."""
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return used.ru_maxrss / MB if sys.platform == "darwin" else used.ru_maxrss / 1024
+    return megabytes(used)
 
 
 def _answers(url: str) -> bool:

@@ -66,9 +66,13 @@ def measure(slices: int, side: int, cache_mb: float, policy: str) -> dict[str, f
 
 
 def peak_mb() -> float:
-    """Peak resident memory of this process (Linux counts kilobytes, macOS bytes)."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / MB if sys.platform == "darwin" else peak / 1024
+    """Peak resident memory of this process."""
+    return megabytes(resource.getrusage(resource.RUSAGE_SELF))
+
+
+def megabytes(used: resource.struct_rusage) -> float:
+    """Peak resident memory (Linux counts kilobytes, macOS bytes)."""
+    return used.ru_maxrss / MB if sys.platform == "darwin" else used.ru_maxrss / 1024
 
 
 def in_own_process(slices: int, arguments: argparse.Namespace) -> dict[str, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,11 +11,13 @@ import numpy as np
 import requests
 from PIL import Image
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select
+
+from tests.browser.waiting import wait_for
 
 PATIENCE = 90.0
 PACKAGES = "chromium chromium-driver"
@@ -219,16 +220,7 @@ class OhifPage:
 
     def until(self, condition: Callable):
         """The first true value of `condition`, looked at again and again."""
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                if value := condition():
-                    return value
-            except StaleElementReferenceException:
-                pass  # React drew it anew meanwhile
-            if time.monotonic() > deadline:
-                raise WebDriverException(f"waited in vain; the page says:\n{self.text()[-1500:]}")
-            time.sleep(0.3)
+        return wait_for(condition, self.text, PATIENCE, pause=0.3)
 
     def save(self, path: Path) -> None:
         """A screenshot."""

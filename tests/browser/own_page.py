@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
@@ -14,9 +13,10 @@ import numpy as np
 from axe_core_python.selenium import Axe
 from PIL import Image
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
+
+from tests.browser.waiting import wait_for
 
 PATIENCE = 60.0
 LOGS = ("browser", "performance")
@@ -67,15 +67,7 @@ class OwnPage:
 
     def until(self, condition: Callable, limit: float = PATIENCE):
         """The first true value of `condition`, looked at again and again."""
-        deadline = time.monotonic() + limit
-        while True:
-            try:
-                if value := condition():
-                    return value
-            except StaleElementReferenceException:
-                pass  # a part was swapped meanwhile
-            assert time.monotonic() < deadline, f"waited in vain; the page says:\n{self.text()}"
-            time.sleep(0.05)
+        return wait_for(condition, self.text, limit, pause=0.05)
 
     def complaints(self) -> list[str]:
         """What the console said since it was last asked, but for what is only information."""

@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,10 +7,11 @@ from lib.configs.options import Settings
 from lib.engine.log import Key, Results, fingerprint
 from lib.engine.migrations import SCHEMA
 from lib.engine.recipe import Recipe
-from lib.engine.report import CheckpointReport, Outcome, Report, VolumeReport
+from lib.engine.report import Outcome, Report
 from lib.errors import BadInput
 from lib.geometry import Axis, Grid
 from lib.prompts.types import Mask, PromptSet
+from tests.engine.reports import bare_report
 
 GRID = Grid((4, 5, 6), np.eye(4))
 
@@ -28,28 +28,19 @@ def recipe() -> Recipe:
 
 
 def said(recipe, confidence) -> Report:
-    return Report(
-        volume=VolumeReport(Path("ct.nii"), GRID.shape, GRID.spacing),
-        crops=(),
-        settings=recipe.settings,
-        checkpoint=CheckpointReport("builtin", "0" * 64, True, 192, "cpu", "fp32"),
-        objects=(),
-        slices=(),
-        encoded_slices=0,
-        confidence=confidence,
-        next_slices=(),
-        decided=(),
-        warnings=(),
-        seconds={},
-        threads=1,
-        versions={},
-    )
+    return bare_report(GRID, settings=recipe.settings, confidence=confidence)
 
 
 def add(results, key, recipe, value=1, task="masks"):
     labels = np.zeros(GRID.shape, np.uint8)
     labels[1:3] = value
-    return results.add(key, task, recipe, Outcome(labels, GRID, said(recipe, value)), {"x": 1})
+    return results.add(
+        key,
+        task,
+        recipe,
+        Outcome(labels, GRID, said(recipe, value)),
+        {"x": 1},
+    )
 
 
 def test_newest_first_and_back_again(results, recipe):

@@ -2,18 +2,17 @@
 
 import re
 from dataclasses import replace
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from lib.activelearning.next_slice import NextSlice
-from lib.configs.options import Settings
-from lib.engine.report import CheckpointReport, Report, VolumeReport
+from lib.engine.report import Report
 from lib.geometry import Axis, Grid
 from lib.pictures.along import along, describe, plot
 from lib.propagation.records import ObjectEnds, Rule, SliceRecord, Source
+from tests.engine.reports import bare_report
 
 SVG = "{http://www.w3.org/2000/svg}"
 GRID = Grid((20, 20, 60), np.diag([1, 1, 3, 1]))
@@ -51,21 +50,7 @@ def said(**more) -> Report:
             ),
         ),
     }
-    return Report(
-        volume=VolumeReport(Path("ct.nii"), GRID.shape, GRID.spacing),
-        crops=(),
-        settings=Settings(),
-        checkpoint=CheckpointReport("builtin", "0" * 64, True, 192, "cpu", "fp32"),
-        objects=(),
-        encoded_slices=0,
-        confidence=None,
-        decided=(),
-        warnings=(),
-        seconds={},
-        threads=1,
-        versions={},
-        **(given | more),
-    )
+    return bare_report(GRID, **(given | more))
 
 
 def drawn(report=None, name="hip", grid=GRID):

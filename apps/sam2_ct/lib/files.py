@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import tempfile
 import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -88,6 +89,21 @@ def sweep(folders: Iterable[Path]) -> None:
             writer = path.name.split("-")[1]
             if writer.isdecimal() and not psutil.pid_exists(int(writer)):
                 discard(path)
+
+
+def temporary(ending: str, write: Callable[[Path], None], prefix: str = "sam2_ct_") -> Path:
+    """Let `write` fill a file for this process alone; whoever uses it removes it.
+
+    If `write` fails, nothing is left.
+    """
+    with tempfile.NamedTemporaryFile(prefix=prefix, suffix=ending, delete=False) as file:
+        path = Path(file.name)
+    try:
+        write(path)
+    except BaseException:
+        discard(path)
+        raise
+    return path
 
 
 def sync(path: Path) -> None:

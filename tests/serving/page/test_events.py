@@ -77,6 +77,18 @@ class Listener:
         await asyncio.wait_for(wait(), limit)
 
 
+async def run_job(streams: Streams, anna: Listener, slices: int) -> None:
+    """A job of anna's that tells of every slice, until she is told that it is done."""
+
+    def work() -> None:
+        for done in range(1, slices + 1):
+            job.progress(done, slices)
+
+    job = Job("anna", "ct", "masks", "cpu")
+    await asyncio.to_thread(streams.board.submit(job, work).result)
+    await anna.until(lambda: [j["state"] for j in anna.states[-1]["jobs"]] == ["done"])
+
+
 def add_job(streams: Streams, client: str, image: str = "secret-ct", work=lambda: None) -> Job:
     job = Job(client, image, "masks", "cpu")
     streams.board.submit(job, work).result(5)
@@ -91,13 +103,7 @@ def test_a_state_at_once_and_another_with_every_change(streams):
         assert dict(anna.sent[0]["headers"])[b"content-type"].startswith(b"text/event-stream")
         assert anna.states[0]["jobs"] == anna.states[0]["queues"] == []
 
-        def work() -> None:
-            for done in range(1, 4):
-                job.progress(done, 3)
-
-        job = Job("anna", "ct", "masks", "cpu")
-        await asyncio.to_thread(streams.board.submit(job, work).result)
-        await anna.until(lambda: [j["state"] for j in anna.states[-1]["jobs"]] == ["done"])
+        await run_job(streams, anna, slices=3)
         shown = anna.states[-1]["jobs"][0]
         assert (shown["image"], shown["slices_done"], shown["slices"]) == ("ct", 3, 3)
         anna.left.set()
@@ -113,13 +119,7 @@ def test_quick_changes_are_told_together(streams, monkeypatch):
         anna = Listener(streams, lambda: ANNA)
         await anna.until(lambda: len(anna.states) == 1)
 
-        def work() -> None:
-            for done in range(1, 2001):
-                job.progress(done, 2000)
-
-        job = Job("anna", "ct", "masks", "cpu")
-        await asyncio.to_thread(streams.board.submit(job, work).result)
-        await anna.until(lambda: [j["state"] for j in anna.states[-1]["jobs"]] == ["done"])
+        await run_job(streams, anna, slices=2000)
         anna.left.set()
         await anna.task
         return len(anna.states)

@@ -13,13 +13,14 @@ from fastapi import FastAPI
 from lib.configs.options import Settings
 from lib.engine.log import Key, Results
 from lib.engine.recipe import Recipe
-from lib.engine.report import CheckpointReport, ObjectReport, Outcome, Report, VolumeReport
+from lib.engine.report import ObjectReport, Outcome
 from lib.geometry import Axis, Grid
 from lib.places import APP
 from lib.prompts.types import Mask, PromptSet
 from lib.serving.clients import Caller
 from lib.serving.page import result_routes as routes
 from lib.serving.page.results import ResultList, ResultView
+from tests.engine.reports import bare_report
 
 GRID = Grid((4, 5, 6), np.diag([1, 1, 2, 1]))
 
@@ -39,21 +40,8 @@ def add(results, tmp_path):
         recipe = Recipe(
             PromptSet(GRID, (Mask(Axis.AXIAL, 2, 1, np.eye(4, 5, dtype=bool)),)), Settings()
         )
-        report = Report(
-            volume=VolumeReport(path, GRID.shape, GRID.spacing),
-            crops=(),
-            settings=recipe.settings,
-            checkpoint=CheckpointReport(checkpoint, "0" * 64, True, 192, "cpu", "fp32"),
-            objects=(ObjectReport(1, 20),),
-            slices=(),
-            encoded_slices=0,
-            confidence=None,
-            next_slices=(),
-            decided=(),
-            warnings=(),
-            seconds={},
-            threads=1,
-            versions={},
+        report = bare_report(
+            GRID, path, checkpoint, settings=recipe.settings, objects=(ObjectReport(1, 20),)
         )
         labels = np.ones(GRID.shape, np.uint8)
         outcome = Outcome(labels, GRID, report)

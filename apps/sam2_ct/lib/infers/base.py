@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from lib.engine.models import Engines
 from lib.engine.pipeline import Case
 from lib.engine.recipe import Recipe
 from lib.engine.report import to_json
+from lib.files import temporary
 from lib.infers.request import AnswerFormat, ViewerRequest
 from lib.transforms.save import save_labelmap
 
@@ -126,7 +126,8 @@ class PromptTask(InferTask):
 
 def write_answer(labels: np.ndarray, case: Case, answer: AnswerFormat) -> Path:
     """A file in the format the viewer asked for; whoever sends it removes it."""
-    with tempfile.NamedTemporaryFile(suffix=answer.ending, prefix="sam2_ct_", delete=False) as file:
-        path = Path(file.name)
-    save_labelmap(labels, case.source_grid, path, like=case.path, compress=answer.compress)
-    return path
+
+    def write(path: Path) -> None:
+        save_labelmap(labels, case.source_grid, path, like=case.path, compress=answer.compress)
+
+    return temporary(answer.ending, write)

@@ -24,9 +24,9 @@ from lib.errors import BadInput
 from lib.files import discard
 from lib.serving import said
 from lib.serving.images import check_known, grid_of_image
-from lib.serving.names import image_name, tag_name, text_name
+from lib.serving.names import image_name, tag_name, text_name, without_ending
 from lib.serving.roles import ADMIN, USER, Annotator, AnyUser
-from lib.serving.studies import ENDINGS, NOTES
+from lib.serving.studies import NOTES
 from lib.serving.uploads import keep, keep_labels_on
 
 _ALGORITHMS = ("SHA256", "SHA512", "MD5")
@@ -222,5 +222,4 @@ def _download(path: str) -> FileResponse:
 
 
 def _stem(filename: str) -> str:
-    name = os.path.basename(filename.replace("\\", "/"))
-    return next((name.removesuffix(e) for e in ENDINGS if name.lower().endswith(e)), name)
+    return without_ending(os.path.basename(filename.replace("\\", "/")))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from monailabel.interfaces.datastore import Datastore
 
 from lib.dicom_seg.segments import Segment, complete, masks_of, named
 from lib.errors import BadInput
-from lib.files import discard
+from lib.files import DICOM_SEG, temporary
 from lib.serving.names import text_name
 from lib.transforms.load import load_labelmap
 
@@ -61,14 +60,8 @@ def write_seg(series: Path, labels: Path, segments: Mapping[int, Segment]) -> Pa
 
     array, grid = load_labelmap(labels)
     masks = masks_of(array)
-    with tempfile.NamedTemporaryFile(suffix=".dcm", delete=False) as file:
-        path = Path(file.name)
-    try:
-        save_dicom_seg(masks, grid, path, series, complete(segments, masks))
-    except BaseException:
-        discard(path)
-        raise
-    return path
+    known = complete(segments, masks)
+    return temporary(DICOM_SEG, lambda path: save_dicom_seg(masks, grid, path, series, known))
 
 
 def segments_said(label_info: object) -> dict[int, Segment]:

@@ -84,6 +84,11 @@ def check_known(instance: MONAILabelApp, image: str) -> None:
         raise HTTPException(404, f"there is no image {ascii(image)[:80]} in the datastore")
 
 
+def is_series(instance: MONAILabelApp, image: str) -> bool:
+    """Whether an image can only be a series of an image store."""
+    return isinstance(instance.datastore(), DICOMWebDatastore) and is_uid(image)
+
+
 def key_of_image(instance: MONAILabelApp, image: str) -> str:
     """What results on an image of the datastore are filed under: as its file, if it has one.
 
@@ -115,10 +120,9 @@ def _content(volume: Path, _changed: int) -> str:
 
 def _new_series(instance: MONAILabelApp, image: str) -> bool:
     """Whether a DICOMweb store has a series that the list, which is cached, does not show yet."""
-    datastore = instance.datastore()
-    if not isinstance(datastore, DICOMWebDatastore) or not is_uid(image):
+    if not is_series(instance, image):
         return False
-    client = dicomweb_client(datastore)
+    client = dicomweb_client(instance.datastore())
     return bool(client.search_for_series(search_filters={"SeriesInstanceUID": image}))
 
 

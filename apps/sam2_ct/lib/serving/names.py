@@ -10,12 +10,18 @@ import re
 import unicodedata
 
 from lib.errors import BadInput
+from lib.files import LABEL_MAPS
 
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SESSION = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}")
 _UID = re.compile(r"(?=.{3,64}\Z)\d+(\.\d+)+")
 _LONGEST_IMAGE = 180  # bytes: an ending and a hash still fit into the 255 of a file name
 _LONGEST_TEXT = 128
+
+
+def without_ending(name: str) -> str:
+    """The name of a volume's file without `.nii.gz`, `.nii` or `.nrrd`."""
+    return next((name.removesuffix(e) for e in LABEL_MAPS if name.endswith(e)), name)
 
 
 def image_name(text: str) -> str:

@@ -11,6 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from lib.errors import BadInput
+from lib.files import temporary
 from lib.geometry import Grid
 from lib.transforms.header import Header, format_of, read_header
 from lib.transforms.load import UNREADABLE, read_grid
@@ -82,10 +83,7 @@ def _from_bytes(grid: Grid, file: BinaryIO) -> Path:
     if len(data) != count:
         raise BadInput(f"label.bin must hold one byte for each of the {count} voxels")
     labels = np.frombuffer(data, np.uint8).reshape(grid.shape, order="F")
-    with tempfile.NamedTemporaryFile(prefix="upload-", suffix=".nii.gz", delete=False) as copy:
-        path = Path(copy.name)
-    save_labelmap(labels, grid, path)
-    return path
+    return temporary(".nii.gz", lambda path: save_labelmap(labels, grid, path), prefix="upload-")
 
 
 def _copied(file: BinaryIO) -> Path:

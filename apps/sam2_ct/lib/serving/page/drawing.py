@@ -7,13 +7,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from fastapi import HTTPException
-from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.interfaces.app import MONAILabelApp
 
 from lib.engine.log import Entry, Log
 from lib.pictures.planes import Found
-from lib.serving.images import key_of_file
-from lib.serving.names import is_uid
+from lib.serving.images import is_series, key_of_file
 from lib.transforms.load import load_labelmap, load_volume
 from lib.transforms.windowed import Windowed
 
@@ -31,9 +29,10 @@ def volume_of(instance: MONAILabelApp, log: Log) -> Path:
         HTTPException: 404, it is not.
     """
     image, path = log.key.image, log.volume
-    store = instance.datastore()
-    if isinstance(store, DICOMWebDatastore) and is_uid(image):
-        return Path(store.get_image_uri(image))  # a copy, which is fetched if it has gone
+    if is_series(instance, image):
+        return Path(
+            instance.datastore().get_image_uri(image)
+        )  # a copy, which is fetched if it has gone
     sessions = (Path(info.image) for info in list(instance.sessions().values()))
     for candidate in (path, *sessions):  # it may have been opened again since
         if candidate.exists() and key_of_file(candidate) == image:

@@ -9,8 +9,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from urllib.parse import urlencode
@@ -18,7 +16,6 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, HTMLResponse
-from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.interfaces.app import MONAILabelApp
 from starlette.background import BackgroundTask
 from starlette.responses import Response
@@ -26,9 +23,10 @@ from starlette.responses import Response
 from lib.dicom_seg.segments import named
 from lib.engine.log import Log, Results
 from lib.errors import BadInput
-from lib.files import discard
+from lib.files import discard, temporary
 from lib.places import APP
 from lib.serving.dicom_seg import check_can_hold_segs, series_folder, write_seg
+from lib.serving.images import is_series
 from lib.serving.names import is_uid
 from lib.serving.page.drawing import Drawing, draw, volume_of
 from lib.serving.page.results import ResultList, ResultView
@@ -78,7 +76,7 @@ def result_routes(instance: MONAILabelApp, results: Results, is_local: bool) -> 
             "damaged": damaged,
             "query": f"?{urlencode({'client_id': client_id})}" if client_id else "",
             "others": caller.is_admin,
-            "has_seg": lambda view: _is_series(instance, view.log),
+            "has_seg": lambda view: is_series(instance, view.log.key.image),
             "command": lambda view: replay_command(view, is_local),
         }
         return templates.TemplateResponse(http, "result.html", shown, headers=HEADERS)
@@ -153,13 +151,9 @@ def _program() -> list[str]:
     return [sys.executable, str(APP / "segment.py")]
 
 
-def _is_series(instance: MONAILabelApp, log: Log) -> bool:
-    return isinstance(instance.datastore(), DICOMWebDatastore) and is_uid(log.key.image)
-
-
 def _as_nifti(view: ResultView) -> Path:
     labels, grid = load_labelmap(view.entry.labels_path)
-    return _temporary(
+    return temporary(
         ".nii.gz", lambda path: save_labelmap(labels, grid, path, like=_like(view.log.volume))
     )
 
@@ -174,14 +168,3 @@ def _as_seg(instance: MONAILabelApp, view: ResultView) -> Path:
     if not is_uid(log.key.image):
         raise BadInput("DICOM SEG needs a series of the image store: this volume is a file")
     return write_seg(series_folder(store, log.key.image), view.entry.labels_path, named(view.names))
-
-
-def _temporary(ending: str, write: Callable[[Path], None]) -> Path:
-    with tempfile.NamedTemporaryFile(suffix=ending, delete=False) as file:
-        path = Path(file.name)
-    try:
-        write(path)
-    except BaseException:
-        discard(path)
-        raise
-    return path

@@ -23,7 +23,7 @@ from lib.pictures.along import along, plot
 from lib.propagation.records import AbsentRange, ObjectEnds
 from lib.serving.answers import public
 from lib.serving.clients import Caller
-from lib.serving.names import is_session, is_uid
+from lib.serving.names import is_session, is_uid, without_ending
 
 _GONE = "there is no such result of yours: it was undone, or the page is older than the server"
 
@@ -79,7 +79,7 @@ class ResultView:
         # of an upload with the request nothing is left but the result
         if is_session(path.parent.name) or (path.name.startswith("upload-") and not path.exists()):
             return f"opened in the viewer ({image})"
-        return _stem(path.name)
+        return without_ending(path.name)
 
     @property
     def created(self) -> datetime:
@@ -198,10 +198,3 @@ class ResultList:
 def _log_of(path: Path) -> Log:
     """A log is written once."""
     return read_log(path)
-
-
-def _stem(name: str) -> str:
-    for ending in (".nii.gz", ".nii", ".nrrd"):
-        if name.endswith(ending):
-            return name.removesuffix(ending)
-    return name

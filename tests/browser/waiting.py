@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 
 _LONGEST = 1500  # characters of the page in an error
 
@@ -14,7 +14,7 @@ def wait_for(condition: Callable, text: Callable[[], str], limit: float, pause: 
     """The first true value of `condition`, looked at again and again.
 
     Args:
-        condition: elements in it may be drawn anew meanwhile.
+        condition: elements in it may be missing or drawn anew meanwhile, as while a page loads.
         text: what the page says, for the error.
         limit: seconds until it is one.
         pause: seconds between two looks.
@@ -24,7 +24,7 @@ def wait_for(condition: Callable, text: Callable[[], str], limit: float, pause: 
         try:
             if value := condition():
                 return value
-        except StaleElementReferenceException:
+        except (NoSuchElementException, StaleElementReferenceException):
             pass
         if time.monotonic() > deadline:
             raise AssertionError(f"waited in vain; the page says:\n{text()[-_LONGEST:]}")

@@ -6,6 +6,13 @@ const query = client ? `?client_id=${encodeURIComponent(client)}` : "";
 const at = (path) => `${root}/sam2_ct/${path}${query}`;
 const find = (selector, within = document) => within.querySelector(selector);
 
+/** An answer of the server; whoever is logged out is sent to the log-in. */
+async function ask(url, options) {
+  const answer = await fetch(url, options);
+  if (answer.status === 401) location.reload();
+  return answer;
+}
+
 const live = find("#live");
 const said = find("#said");
 
@@ -175,7 +182,7 @@ class Part {
     this.busy = true;
     const version = this.wanted;
     try {
-      const answer = await fetch(at(`page/${this.name}`));
+      const answer = await ask(at(`page/${this.name}`));
       if (!answer.ok) throw new Error(`${answer.status}`);
       this.swap(await answer.text());
       this.shown = version;
@@ -229,7 +236,7 @@ document.addEventListener("click", async ({ target }) => {
   if (button.dataset.copy) return copy(document.getElementById(button.dataset.copy));
   button.setAttribute("aria-disabled", "true");
   try {
-    const answer = await fetch(button.dataset.url, { method: button.dataset.method ?? "POST" });
+    const answer = await ask(button.dataset.url, { method: button.dataset.method ?? "POST" });
     if (!answer.ok) say((await answer.json()).detail);
   } catch {
     say("the server does not answer");
@@ -276,8 +283,8 @@ function disconnect() {
 async function refused() {
   disconnect();
   try {
-    const answer = await fetch(at("page/page.css"), { cache: "no-store" });
-    if (answer.status === 401) return location.reload(); // to the log-in
+    const answer = await ask(at("page/page.css"), { cache: "no-store" });
+    if (answer.status === 401) return;
     live.textContent = "not live: too many pages of this server are open; trying again …";
   } catch {
     // the sentence stands already

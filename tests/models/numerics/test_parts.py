@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from lib.models.build import build_network, read_config
-from lib.models.numerics.encoder import HalfEncoder
-from lib.models.numerics.mask_decoder import HalfMasks
-from lib.models.numerics.memory_attention import HalfMemoryAttention
-from lib.models.numerics.memory_encoder import HalfMemoryEncoder
+from lib.models.numerics.encoder import FastImageEncoder
+from lib.models.numerics.mask_decoder import FastMaskPrediction
+from lib.models.numerics.memory_attention import FastMemoryAttention
+from lib.models.numerics.memory_encoder import FastMemoryEncoder
 from lib.models.registry import BUILTIN, resolve
 
 SUMS = 2e-5  # another order of float32 sums
@@ -55,7 +55,8 @@ def test_encoder(network, batch, dtype, limit):
     decoder = network.sam_mask_decoder
     images = random(batch, 3, network.image_size, network.image_size)
     stock = network.forward_image(images)
-    ours = HalfEncoder(network.image_encoder, (decoder.conv_s0, decoder.conv_s1), dtype)(images)
+    fine = decoder.conv_s0, decoder.conv_s1
+    ours = FastImageEncoder(network.image_encoder, fine, dtype)(images)
     for got, expected in zip(ours["backbone_fpn"], stock["backbone_fpn"], strict=True):
         assert_near(got, expected, limit)
     for got, expected in zip(ours["vision_pos_enc"], stock["vision_pos_enc"], strict=True):
@@ -76,7 +77,7 @@ def test_memory_attention(network, pointers, dtype, limit):
         "num_obj_ptr_tokens": pointers,
     }
     stock = network.memory_attention(**inputs)
-    ours = HalfMemoryAttention(network.memory_attention, dtype)(**inputs)
+    ours = FastMemoryAttention(network.memory_attention, dtype)(**inputs)
     assert_near(ours, stock, limit)
 
 
@@ -87,7 +88,7 @@ def test_memory_encoder(network, dtype, limit):
     pixels = random(batch, network.hidden_dim, side // 16, side // 16)
     masks = 10 * random(batch, 1, side, side, seed=1).sign()
     stock = network.memory_encoder(pixels, masks, skip_mask_sigmoid=True)
-    ours = HalfMemoryEncoder(network.memory_encoder, dtype)(pixels, masks, skip_mask_sigmoid=True)
+    ours = FastMemoryEncoder(network.memory_encoder, dtype)(pixels, masks, skip_mask_sigmoid=True)
     assert_near(ours["vision_features"], stock["vision_features"], limit)
 
 
@@ -110,7 +111,7 @@ def test_mask_decoder(network, several, dtype, limit):
         ],
     }
     stock = decoder(**inputs)
-    decoder.predict_masks = HalfMasks(decoder, dtype)
+    decoder.predict_masks = FastMaskPrediction(decoder, dtype)
     try:
         ours = decoder(**inputs)
     finally:

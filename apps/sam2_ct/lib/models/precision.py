@@ -115,10 +115,10 @@ def put_to_work(predictor: PolicyVideoPredictor, numerics: Numerics) -> None:
     """
     import torch
 
-    from lib.models.numerics.encoder import HalfEncoder
-    from lib.models.numerics.mask_decoder import HalfMasks
-    from lib.models.numerics.memory_attention import HalfMemoryAttention
-    from lib.models.numerics.memory_encoder import HalfMemoryEncoder
+    from lib.models.numerics.encoder import FastImageEncoder
+    from lib.models.numerics.mask_decoder import FastMaskPrediction
+    from lib.models.numerics.memory_attention import FastMemoryAttention
+    from lib.models.numerics.memory_encoder import FastMemoryEncoder
 
     if numerics.is_exact:
         return
@@ -129,11 +129,11 @@ def put_to_work(predictor: PolicyVideoPredictor, numerics: Numerics) -> None:
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
     decoder, dtype = predictor.sam_mask_decoder, numerics.dtype
-    predictor.image_encoder = HalfEncoder(
+    predictor.image_encoder = FastImageEncoder(
         predictor.image_encoder, (decoder.conv_s0, decoder.conv_s1), dtype
     )
     decoder.conv_s0, decoder.conv_s1 = torch.nn.Identity(), torch.nn.Identity()
-    predictor.memory_attention = HalfMemoryAttention(predictor.memory_attention, dtype)
-    predictor.memory_encoder = HalfMemoryEncoder(predictor.memory_encoder, dtype)
-    decoder.predict_masks = HalfMasks(decoder, dtype)
+    predictor.memory_attention = FastMemoryAttention(predictor.memory_attention, dtype)
+    predictor.memory_encoder = FastMemoryEncoder(predictor.memory_encoder, dtype)
+    decoder.predict_masks = FastMaskPrediction(decoder, dtype)
     predictor.exact = False

@@ -1,4 +1,4 @@
-"""SAM 2's image encoder (Hiera and its feature pyramid) in half precision.
+"""SAM 2's image encoder (Hiera and its feature pyramid).
 
 The same mathematics as `sam2.modeling.backbones`, with the work that stock repeats taken out:
 
@@ -124,7 +124,7 @@ def _pool(x: torch.Tensor) -> torch.Tensor:
     return torch.maximum(above, below)
 
 
-class HalfEncoder(nn.Module):
+class FastImageEncoder(nn.Module):
     """Takes the place of a SAM 2 predictor's `image_encoder`, `conv_s0` and `conv_s1`.
 
     Args:

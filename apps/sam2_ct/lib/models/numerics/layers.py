@@ -1,4 +1,4 @@
-"""What the parts share."""
+"""Layers that the parts share, their weights laid out once as the device multiplies them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SAM 2's mask decoder in half precision; what speaks of few tokens stays in float32."""
+"""SAM 2's mask decoder; what speaks of few tokens stays in float32."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class _Enlarge:
         return four.transpose(2, 3).reshape(batch, 2 * rows, 2 * columns, -1)
 
 
-class HalfMasks:
+class FastMaskPrediction:
     """Takes the place of `sam2.modeling.sam.mask_decoder.MaskDecoder.predict_masks`.
 
     Args:

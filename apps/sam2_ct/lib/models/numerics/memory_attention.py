@@ -1,4 +1,4 @@
-"""SAM 2's memory attention in half precision.
+"""SAM 2's memory attention.
 
 Rotary encoding is written with real numbers, x · cos + rotated(x) · sin, and the rotation is put
 into the projection's weights, so that one product gives both terms.
@@ -87,6 +87,8 @@ class _Cross:
 
 
 class _Layer:
+    """`sam2.modeling.memory_attention.MemoryAttentionLayer`."""
+
     def __init__(self, layer: nn.Module, dtype: torch.dtype) -> None:
         usual = (layer.pos_enc_at_attn, layer.pos_enc_at_cross_attn_queries)
         if any(usual) or not layer.pos_enc_at_cross_attn_keys or layer.activation_str != "relu":
@@ -105,7 +107,7 @@ class _Layer:
         return add_mlp(x, third, self.up, self.down, "relu")
 
 
-class HalfMemoryAttention(nn.Module):
+class FastMemoryAttention(nn.Module):
     """Takes the place of a SAM 2 predictor's `memory_attention`.
 
     Args:

@@ -1,4 +1,4 @@
-"""SAM 2's memory encoder in half precision, channels last."""
+"""SAM 2's memory encoder, channels last."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class _Fuse:
         return add_mlp(x, self.norm, self.up, self.down, "gelu", of=self.local(x))
 
 
-class HalfMemoryEncoder(nn.Module):
+class FastMemoryEncoder(nn.Module):
     """Takes the place of a SAM 2 predictor's `memory_encoder`.
 
     Args:

@@ -1,53 +1,80 @@
 """From three painted slices to a bone, through the real server.
 
 Makes a sample CT (or takes yours), starts the MONAI Label server with this app on the loopback,
-sends the painted slices as Slicer's Scribbles panel does, and writes what comes back.
+sends the painted slices as Slicer's Scribbles panel does, and writes what comes back. On the sample
+it then goes on as an annotator would: paints the slice that the answer suggests, and asks again.
 """
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
-import requests
 import torch
 from monai.metrics import compute_dice
 from monailabel.client.client import MONAILabelClient, MONAILabelClientException
+from numpy.typing import NDArray
 
-from lib.errors import BadInput, Unavailable
+from lib.demo.server import running_server
+from lib.errors import BadInput
 from lib.files import write_json
-from lib.geometry import Axis
+from lib.geometry import Axis, Grid
 from lib.pictures.figure import Picture, write_png
 from lib.pictures.planes import Found, Marked, View, cuts
 from lib.prompts.labelmap import from_labelmap
 from lib.prompts.simulated import mask_prompts
 from lib.sample.ct import make_sample_ct, write_case
-from lib.serving.process import LOOPBACK, free_port, server_command, server_environment
 from lib.transforms.load import load_labelmap, load_volume
 from lib.transforms.save import save_labelmap
+from lib.transforms.volume import Volume
 from lib.transforms.window import parse_window
 from lib.transforms.windowed import Windowed
 
 MODEL = "sam2_ct_masks"
 BONE = "hip_left"
-START_LIMIT = 120.0
+CORRECTIONS = 2
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is sent: a CT, a label map of painted slices, and the truth where it is known."""
+    """What is sent: a CT, a label map of painted slices, and the truth where it is known.
+
+    Attributes:
+        corrections: slices more that are painted from the truth, each where the last answer
+            suggests it, as an annotator would go on.
+    """
 
     ct: Path
     prompts: Path
     truth: Path | None
     label: int
     name: str
+    corrections: int = 0
+
+
+@dataclass(frozen=True)
+class Round:
+    """One request and what came of it.
+
+    Attributes:
+        slices: axial, painted so far.
+        mask: (X, Y, Z) bool.
+        said: the report of the server.
+        seconds: the annotator waited.
+        dice: None where the truth is not known.
+    """
+
+    slices: list[int]
+    mask: NDArray[np.bool_]
+    said: dict[str, Any]
+    seconds: float
+    dice: float | None
 
 
 def run_demo(
@@ -69,42 +96,36 @@ def run_demo(
     output.mkdir(parents=True, exist_ok=True)
     seconds: dict[str, float] = {}
     with _stage(seconds, "sample CT"):
-        task = _own(ct, prompts, truth, output) if ct and prompts else _sample(output / "sample")
+        task = _own(ct, prompts, truth, output) if ct and prompts else _sample(output)
     volume = load_volume(task.ct)
-    grid = volume.grid
-    painted, prompt_grid = load_labelmap(task.prompts)
-    if not prompt_grid.same_as(grid):
-        raise BadInput(f"{task.prompts} lies on another grid than {task.ct}: resample it first")
-    marks = from_labelmap(painted, grid, object_ids=[task.label]).prompts
-    slices = [p.index for p in marks]
-    print(f"{task.name}: painted axial slices {slices} of {task.ct}")
-
-    with _server(output, model, seconds) as url:
-        answer, params = _ask(url, task, output, seconds)
-    labels, result_grid = load_labelmap(answer)
-    answer.unlink()
-    if not result_grid.same_as(grid):
-        raise RuntimeError("the server answered on another grid than the CT's")
-    mask = labels > 0
+    known = None if task.truth is None else load_labelmap(task.truth)[0] > 0
+    _painted_slices(task, volume.grid)  # what cannot be used is said before the server starts
+    print(f"{task.name} of {task.ct}")
+    starting = time.perf_counter()
+    with running_server(output, model) as url:
+        seconds["start server"] = round(time.perf_counter() - starting, 2)
+        client = MONAILabelClient(url, tmpdir=str(output))
+        with _stage(seconds, "upload"), _refusals():
+            session = client.create_session(str(task.ct))["session_id"]
+        rounds = [_ask(client, session, task, volume.grid, known)]
+        _say_round(rounds[-1])
+        while (
+            known is not None
+            and len(rounds) <= task.corrections
+            and _paint_suggested(task, rounds[-1], known)
+        ):
+            rounds.append(_ask(client, session, task, volume.grid, known))
+            _say_round(rounds[-1])
+    last = rounds[-1]
     with _stage(seconds, "write"):
         segmentation = output / "segmentation.nii.gz"
-        save_labelmap(mask, grid, segmentation, like=task.ct)
-        known = None if task.truth is None else load_labelmap(task.truth)[0] > 0
-        dice = None if known is None else dice_of(mask, known)
+        save_labelmap(last.mask, volume.grid, segmentation, like=task.ct)
         picture = output / "overlay.png"
-        settings = params["settings"]
-        line = (
-            f"{task.name}, {params['checkpoint']['name']} checkpoint, policy {settings['policy']}"
-        )
-        line += "" if dice is None else f", Dice {dice:.3f}"
-        shown = Windowed(volume.upright(), parse_window(settings["window"]))
-        found = Found(mask, grid, [1])
-        rows = _planes(found, slices)
-        marked = Marked({Axis.AXIAL: slices})
-        write_png(Picture(shown, found, rows, marked, {1: task.name}, known, line), picture)
+        write_png(_picture(task, volume, last, known), picture)
     report = output / "report.json"
-    write_json(report, {**params, "demo": {"seconds": seconds, "dice": dice, "prompts": slices}})
-    _say(params, seconds, dice, [segmentation, picture, report])
+    told = [{"slices": r.slices, "dice": r.dice, "seconds": r.seconds} for r in rounds]
+    write_json(report, {**last.said, "demo": {"seconds": seconds, "rounds": told}})
+    _say(rounds[0], seconds, last, [segmentation, picture, report])
 
 
 def dice_of(mask: np.ndarray, truth: np.ndarray) -> float:
@@ -113,20 +134,20 @@ def dice_of(mask: np.ndarray, truth: np.ndarray) -> float:
     return float(compute_dice(*pair))
 
 
-def _sample(folder: Path) -> Task:
-    """The sample CT with three painted slices of one bone; made once."""
-    case = folder / "phantom"
+def _sample(output: Path) -> Task:
+    """The sample CT, made once, with three painted slices of one bone."""
+    case = output / "sample" / "phantom"
     if not case.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        case.parent.mkdir(parents=True, exist_ok=True)
         write_case(make_sample_ct(), case)
     truth = case / "segmentations" / f"{BONE}.nii.gz"
     labels, grid = load_labelmap(truth)
     painted = np.zeros(grid.shape, dtype=np.uint8)
     for prompt in mask_prompts(labels > 0, grid).prompts:
         painted[:, :, prompt.index] = prompt.mask
-    prompts = folder / "prompts.nii.gz"
-    save_labelmap(painted, grid, prompts, like=truth)
-    return Task(case / "ct.nii.gz", prompts, truth, 1, BONE)
+    prompts = output / "painted.nii.gz"
+    save_labelmap(painted, grid, prompts, like=case / "ct.nii.gz")
+    return Task(case / "ct.nii.gz", prompts, truth, 1, BONE, CORRECTIONS)
 
 
 def _own(ct: Path, prompts: Path, truth: Path | None, output: Path) -> Task:
@@ -142,48 +163,14 @@ def _own(ct: Path, prompts: Path, truth: Path | None, output: Path) -> Task:
     return Task(ct, prompts, truth, label, f"object {label}")
 
 
-@contextmanager
-def _server(output: Path, model: str, seconds: dict[str, float]) -> Iterator[str]:
-    """The real server on a free port of the loopback, stopped at the end whatever happens."""
-    studies = output / "studies"
-    studies.mkdir(exist_ok=True)
-    port = free_port()
-    url = f"http://{LOOPBACK}:{port}"
-    log = output / "server.log"
-    command = server_command(str(studies.resolve()), port, {"model": model})
-    with log.open("w", encoding="utf-8") as stream:
-        server = subprocess.Popen(
-            command, env=server_environment(), stdout=stream, stderr=subprocess.STDOUT, cwd=output
-        )
-    try:
-        with _stage(seconds, "start server"):
-            _wait_for(server, url, log)
-        yield url
-    finally:
-        server.terminate()
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-
-
-def _wait_for(server: subprocess.Popen, url: str, log: Path) -> None:
-    give_up = time.monotonic() + START_LIMIT
-    while time.monotonic() < give_up:
-        if server.poll() is not None:
-            raise Unavailable(f"the server stopped while starting, its log is {log}")
-        try:
-            if requests.get(f"{url}/info/", timeout=5).ok:
-                return
-        except requests.ConnectionError:
-            time.sleep(0.3)
-    raise Unavailable(f"the server did not answer within {START_LIMIT:.0f} s, its log is {log}")
-
-
-def _ask(url: str, task: Task, output: Path, seconds: dict[str, float]) -> tuple[Path, dict]:
-    """Upload the volume, then send the painted slices: the two requests Slicer makes."""
-    client = MONAILabelClient(url, tmpdir=str(output))
+def _ask(
+    client: MONAILabelClient,
+    session: str,
+    task: Task,
+    grid: Grid,
+    known: NDArray[np.bool_] | None,
+) -> Round:
+    """Send the painted slices, as Slicer's Scribbles panel does, and read what comes back."""
     params = {
         "label_info": [{"name": task.name, "id": task.label}],
         "selected_label_name": task.name,
@@ -192,16 +179,49 @@ def _ask(url: str, task: Task, output: Path, seconds: dict[str, float]) -> tuple
         "result_dtype": "uint8",
         "result_compress": False,
     }
-    try:
-        with _stage(seconds, "upload"):
-            session = client.create_session(str(task.ct))["session_id"]
-        with _stage(seconds, "segment (request)"):
-            answer, said = client.infer(
-                MODEL, "", params, label_in=str(task.prompts), session_id=session
-            )
-    except MONAILabelClientException as error:
-        raise BadInput(f"the server refused: {error.msg}") from error
-    return Path(answer), said
+    start = time.perf_counter()
+    with _refusals():
+        answer, said = client.infer(
+            MODEL, "", params, label_in=str(task.prompts), session_id=session
+        )
+    seconds = round(time.perf_counter() - start, 2)
+    labels, result_grid = load_labelmap(Path(answer))
+    Path(answer).unlink()
+    if not result_grid.same_as(grid):
+        raise RuntimeError("the server answered on another grid than the CT's")
+    mask = labels > 0
+    dice = None if known is None else dice_of(mask, known)
+    return Round(_painted_slices(task, grid), mask, said, seconds, dice)
+
+
+def _painted_slices(task: Task, grid: Grid) -> list[int]:
+    painted, prompt_grid = load_labelmap(task.prompts)
+    if not prompt_grid.same_as(grid):
+        raise BadInput(f"{task.prompts} lies on another grid than {task.ct}: resample it first")
+    return [mask.index for mask in from_labelmap(painted, grid, object_ids=[task.label]).prompts]
+
+
+def _paint_suggested(task: Task, last: Round, known: NDArray[np.bool_]) -> bool:
+    """Paint the truth on the best suggested slice that the bone is on; False if there is none."""
+    suggested = [s["index"] for s in last.said["next_slices"]]
+    index = next((k for k in suggested if known[:, :, k].any()), None)
+    if index is None:
+        return False
+    painted, grid = load_labelmap(task.prompts)
+    painted[:, :, index] = known[:, :, index]
+    save_labelmap(painted, grid, task.prompts, like=task.ct)
+    return True
+
+
+def _picture(task: Task, volume: Volume, last: Round, known: NDArray[np.bool_] | None) -> Picture:
+    settings = last.said["settings"]
+    name = last.said["checkpoint"]["name"]
+    line = f"{task.name}, {name} checkpoint, policy {settings['policy']}"
+    line += "" if last.dice is None else f", Dice {last.dice:.3f}"
+    shown = Windowed(volume.upright(), parse_window(settings["window"]))
+    found = Found(last.mask, volume.grid, [1])
+    marked = Marked({Axis.AXIAL: last.slices})
+    return Picture(shown, found, _planes(found, last.slices), marked, {1: task.name}, known, line)
 
 
 def _planes(found: Found, painted: list[int]) -> list[list[View]]:
@@ -215,27 +235,43 @@ def _planes(found: Found, painted: list[int]) -> list[list[View]]:
 
 
 @contextmanager
+def _refusals() -> Iterator[None]:
+    """Within, what the server refuses is bad input of the one who asked for the demo."""
+    try:
+        yield
+    except MONAILabelClientException as error:
+        raise BadInput(f"the server refused: {error.msg}") from error
+
+
+@contextmanager
 def _stage(seconds: dict[str, float], name: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     seconds[name] = round(time.perf_counter() - start, 2)
 
 
-def _say(params: dict, seconds: dict, dice: float | None, written: list[Path]) -> None:
-    for warning in params["warnings"]:
+def _say_round(one: Round) -> None:
+    slices = ", ".join(map(str, one.slices))
+    dice = "" if one.dice is None else f"Dice {one.dice:.3f}, "
+    print(f"painted axial slices {slices}: {dice}{one.seconds:.1f} s")
+    for warning in one.said["warnings"]:
         print(f"WARNING: {warning}")
-    checkpoint = params["checkpoint"]
+
+
+def _say(first: Round, seconds: dict, last: Round, written: list[Path]) -> None:
+    checkpoint = last.said["checkpoint"]
     print(f"checkpoint {checkpoint['name']} (sha256 {checkpoint['sha256'][:12]}…)")
     for name, value in {
         **seconds,
-        **{f"  server: {k}": v for k, v in params["seconds"].items()},
+        "first request": first.seconds,
+        **{f"  server: {k}": v for k, v in first.said["seconds"].items()},
     }.items():
         print(f"{name:24s}{value:8.2f} s")
-    if dice is None:
+    if last.dice is None:
         print("Dice                    not known (no --truth)")
     elif checkpoint["trained"]:
-        print(f"Dice                    {dice:8.3f}")
+        print(f"Dice                    {last.dice:8.3f}")
     else:
-        print(f"Dice                    {dice:8.3f}   MEANS NOTHING: the network is untrained")
+        print(f"Dice                    {last.dice:8.3f}   MEANS NOTHING: the network is untrained")
     for path in written:
         print(f"wrote {path}")

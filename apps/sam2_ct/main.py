@@ -5,13 +5,18 @@ from __future__ import annotations
 import logging
 import sys
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from monailabel.config import settings as server_settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
-from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
+from monailabel.interfaces.exception import (
+    ImageNotFoundException,
+    MONAILabelError,
+    MONAILabelException,
+)
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.utils.sessions import Sessions
@@ -25,6 +30,7 @@ from lib.engine.log import Results
 from lib.engine.models import Engines, ModelKey
 from lib.engine.threads import settle_threads
 from lib.errors import BadInput
+from lib.files import discard
 from lib.infers.base import Services
 from lib.infers.masks import MaskTask
 from lib.infers.points import PointTask, SliceTask
@@ -133,12 +139,17 @@ class MyApp(MONAILabelApp):
         path = (store.get_image_uri(image) if known else "") or image
         known = path != image
         file, params = task(request, Path(path))
-        if known and request.save_as:
-            info = {"model": request.task, "params": params}
-            store.save_label(image, file, request.save_as, info)
-        sure = params.get("confidence")
-        if known and sure is not None:
-            store.update_image_info(image, {INFO_KEY: {"confidence": sure}})
+        try:
+            if known and request.save_as:
+                info = {"model": request.task, "params": params}
+                store.save_label(image, file, request.save_as, info)
+            sure = params.get("confidence")
+            if known and sure is not None:
+                with suppress(ImageNotFoundException):  # removed meanwhile
+                    store.update_image_info(image, {INFO_KEY: {"confidence": sure}})
+        except BaseException:
+            discard(Path(file))
+            raise
         return {"file": file, "params": params}
 
     def on_init_complete(self) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lib.configs.options import Settings
-from lib.engine.log import Key, Results, fingerprint
+from lib.engine.log import Entry, Key, Results, fingerprint
 from lib.engine.migrations import SCHEMA
 from lib.engine.recipe import Recipe
 from lib.engine.report import Outcome, Report
@@ -133,3 +133,42 @@ def test_the_report_of_a_log_is_typed(results, recipe):
     assert log.told == said(recipe, 0.5)
     assert log.prompts.object_ids == recipe.prompts.object_ids
     assert log.key == Key("me", "ct", "hip")
+
+
+def test_a_clock_that_was_set_back_changes_no_order(results, recipe):
+    key = Key("me", "ct", "hip")
+    first = add(results, key, recipe, 1)
+    ahead = Entry(first.path.with_name("29981231T235959.999999.json"))
+    first.labels_path.rename(ahead.labels_path)
+    first.path.rename(ahead.path)
+    second = add(results, key, recipe, 2)
+    third = add(results, key, recipe, 3)
+    assert results.entries(key) == [third, second, ahead]
+    assert results.undo(key) == second
+
+
+DAMAGED = {
+    "empty": lambda log: "",
+    "nested": lambda log: "[" * 99_999,
+    "nothing in it": lambda log: json.dumps({k: log[k] for k in ("format", "schema")}),
+    "of old": lambda log: json.dumps({"format": log["format"], "schema": 1}),
+    **{
+        f"no {key}": lambda log, key=key: json.dumps({k: v for k, v in log.items() if k != key})
+        for key in ("client", "image", "label", "label_names", "created", "recipe", "report")
+    },
+    "parts of the wrong kind": lambda log: json.dumps(log | {"recipe": [], "report": 3}),
+    "no time": lambda log: json.dumps(log | {"created": "yesterday"}),
+    "no value": lambda log: json.dumps(log | {"label_names": {"x": "one"}}),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGED)
+def test_a_damaged_log_is_told_and_hides_no_other(results, recipe, how):
+    sound = add(results, Key("me/slicer", "ct", "a"), recipe)
+    damaged = add(results, Key("me/slicer", "ct", "b"), recipe)
+    damaged.path.write_text(DAMAGED[how](json.loads(damaged.path.read_text())))
+    with pytest.raises(BadInput):
+        damaged.read()
+    again = Results(results.folder)
+    assert again.of_clients(lambda client: client == "me/slicer") == [damaged, sound]
+    assert again.of_clients(lambda client: client != "me/slicer") == []

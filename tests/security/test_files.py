@@ -229,6 +229,15 @@ def test_a_label_on_another_grid_is_not_kept(unharmed, tmp_path):
     assert "another grid" in answer.json()["detail"]
 
 
+def test_half_a_label_map_is_not_kept(unharmed, label):
+    """Whoever sent it would take it for kept."""
+    whole = gzip.decompress(label.read_bytes())
+    for content in (label.read_bytes()[:-20], gzip.compress(whole[:-2000])):
+        answer = as_label(unharmed, "x.nii.gz", content)
+        assert answer.status_code == 422
+        assert "the upload is damaged" in answer.json()["detail"]
+
+
 def test_what_ohif_submits_is_one_byte_a_voxel(victim):
     labels = np.zeros(SHAPE, np.uint8)
     labels[3, 4, 5] = 2

@@ -322,6 +322,7 @@ def test_live_connections_of_strangers_are_refused(server, host):
     [
         *("https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)"),
         *("/a\r\nSet-Cookie: x=1", "/\t/evil.example", "///evil.example", "x", ""),
+        *("//[", "http://[x", "/\\["),
     ],
 )
 def test_the_way_back_stays_here(server, anna, next_):

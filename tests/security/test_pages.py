@@ -25,7 +25,10 @@ HOSTS = ["evil.example", "evil.example:8000", "", "127.0.0.1.evil.example"]
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 @pytest.mark.parametrize(
     "origin",
-    ["https://evil.example", "null", "http://127.0.0.1:1", "http://localhost.evil.example"],
+    [
+        *("https://evil.example", "null", "http://127.0.0.1:1", "http://localhost.evil.example"),
+        *("", "http://[::1", "http://[x]y", "//127.0.0.1", "http://\xe4"),
+    ],
 )
 def test_pages_of_other_sites_get_nothing(unharmed, method, path, origin):
     headers = {"Origin": origin, "Access-Control-Request-Method": "DELETE"}

@@ -335,7 +335,8 @@ class TestWhenTheVolumeGoes:
 
     def test_another_volume_in_its_place(self, server, sample, painted, studies):
         path = studies / "changing.nii.gz"
-        nib.save(nib.Nifti1Image(sample.ct, sample.affine), path)
+        # not the pelvis, which other tests open in sessions: it would be found there
+        nib.save(nib.Nifti1Image(sample.ct + 2, sample.affine), path)
         try:
             slicer = server.slicer()
             answer = slicer.scribbles("changing", painted, sample.affine, {"hip": 1}, "hip")
@@ -345,6 +346,9 @@ class TestWhenTheVolumeGoes:
             assert fragment.ask(f"/{name}/picture.png").status_code == 200
             nib.save(nib.Nifti1Image(sample.ct[::-1] + 1, sample.affine), path)
             assert fragment.ask(f"/{name}/picture.png").status_code == 404
+            path.write_bytes(b"no volume at all")
+            assert fragment.ask(f"/{name}/picture.png").status_code == 404
+            assert fragment.ask(f"/{name}/nii.gz").status_code == 200
         finally:
             path.unlink()
 
@@ -361,3 +365,14 @@ def test_a_log_of_a_later_version_is_told_of(fragment, hip, studies):
     finally:
         later.unlink()
         later.with_suffix(".nrrd").unlink()
+
+
+def test_a_label_map_that_was_removed_is_told(fragment, hip, slicer, studies):
+    (name,) = fragment.ids()
+    (studies / "sam2_ct" / hip.params["log"]).with_suffix(".nrrd").unlink()
+    answer = fragment.ask(f"/{name}/nrrd")
+    assert answer.status_code == 404
+    assert "removed meanwhile" in answer.json()["detail"]
+    asked = {"image": "pelvis", "label": "hip", "client_id": slicer.client_id}
+    answer = requests.get(f"{fragment.url}/sam2_ct/result", params=asked, timeout=60)
+    assert answer.status_code == 404

@@ -40,6 +40,15 @@ def test_upload_limit():
 
 
 @pytest.mark.parametrize(
+    ("kind", "status"), [(b"Multipart/form-data; boundary=x", 200), (b"application/json", 413)]
+)
+def test_only_files_are_large(kind, status):
+    app = UploadLimit(reads_everything, max_bytes=1 << 30)
+    headers = [(b"content-type", kind), (b"content-type", b"multipart/x")]
+    assert ask(app, headers=[*headers, (b"content-length", b"2000000")]) == status
+
+
+@pytest.mark.parametrize(
     ("client", "status"),
     [("127.0.0.1", 200), ("127.8.8.8", 200), ("::1", 200), ("10.0.0.7", 403), ("", 403)],
 )

@@ -9,15 +9,16 @@ from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.exception import ImageNotFoundException
 
 from lib.errors import BadInput
+from lib.serving import studies
 from lib.serving.studies import Studies
 
 
 @pytest.fixture
 def folder(tmp_path):
-    studies = tmp_path / "studies"
-    studies.mkdir()
-    (studies / "a.nii.gz").write_bytes(b"image a")
-    return studies
+    made = tmp_path / "studies"
+    made.mkdir()
+    (made / "a.nii.gz").write_bytes(b"image a")
+    return made
 
 
 @pytest.fixture
@@ -175,6 +176,41 @@ def test_what_a_killed_server_had_begun_is_swept_and_what_a_living_one_has_is_no
     assert Studies(str(folder)).list_images() == ["a"]
     assert not dead.exists()
     assert living.exists()
+
+
+def test_what_is_no_file_is_left_out(folder):
+    """Whoever opens a pipe waits for ever."""
+    (folder / "labels" / "final").mkdir(parents=True)
+    for place in (folder, folder / "labels" / "final"):
+        os.mkfifo(place / "pipe.nii.gz")
+        (place / "folder.nii.gz").mkdir()
+        (place / "nowhere.nii.gz").symlink_to(folder / "not there.nii.gz")
+        (place / "loop.nii.gz").symlink_to(place / "loop.nii.gz")
+    (folder / "link.nii.gz").symlink_to(folder / "a.nii.gz")
+    store = Studies(str(folder))
+    assert store.list_images() == ["a", "link"]
+    assert store.status()["label_tags"] == {}
+    (folder / "a.nii.gz").unlink()
+    (folder / "link.nii.gz").unlink()
+    os.mkfifo(folder / "a.nii.gz")
+    assert store.list_images() == []
+
+
+def test_a_file_that_comes_while_we_write_is_seen(folder, monkeypatch):
+    """The folder's time of change is that of both."""
+    monkeypatch.setattr(studies, "_LOOK_AGAIN", 0.0)
+    monkeypatch.setattr(studies, "_is_settled", lambda stamp: True)
+    store = Studies(str(folder))
+    assert store.list_images() == ["a"]
+    sync = studies.sync
+
+    def meanwhile(path):
+        (folder / "b.nii.gz").write_bytes(b"image b")
+        sync(path)
+
+    monkeypatch.setattr(studies, "sync", meanwhile)
+    store.update_image_info("a", {"note": "x"})
+    assert store.list_images() == ["a", "b"]
 
 
 def test_names_that_are_not_unicode_are_left_out(folder):

@@ -320,6 +320,16 @@ class TestLabelmap:
         np.testing.assert_array_equal(array, labels)
         np.testing.assert_allclose(grid.affine, affine, atol=1e-6)
 
+    def test_a_trailing_dimension_says_nothing(self, tmp_path):
+        affine = affine_of("PIR", (1, 2, 3), degrees=(5, 6, 7))
+        labels = (hu() > 1200).astype(np.uint8)
+        _, header = nrrd.read(str(write_nrrd(tmp_path / "three.nrrd", labels, affine)))
+        header["space directions"] = np.vstack([header["space directions"], np.full(3, np.nan)])
+        nrrd.write(str(tmp_path / "four.nrrd"), labels[..., None], header)
+        array, grid = load_labelmap(tmp_path / "four.nrrd")
+        np.testing.assert_array_equal(array, labels)
+        np.testing.assert_allclose(grid.affine, affine, atol=1e-6)
+
     def test_overlapping_segments_in_layers(self, tmp_path):
         header = {
             "space": "left-posterior-superior",

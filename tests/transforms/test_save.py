@@ -181,3 +181,12 @@ class TestRefused:
             with pytest.raises(ValueError, match=sentence):
                 save_labelmap(labels, GRID, tmp_path / "out.nii.gz")
         assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no volume", b"\x1f\x8b\x08"])
+def test_a_volume_that_has_gone_or_was_replaced_is_no_model(tmp_path, content):
+    like = tmp_path / "ct.nii.gz"
+    if content is not None:
+        like.write_bytes(content)
+    save_labelmap(random_labels(), GRID, tmp_path / "out.nii.gz", like=like)
+    assert load_labelmap(tmp_path / "out.nii.gz")[1].same_as(GRID)

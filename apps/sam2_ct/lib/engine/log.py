@@ -9,12 +9,11 @@ The JSON file is put in place last and in one step: what has one is complete.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from lib.engine.reading import read_report
 from lib.engine.recipe import Recipe
 from lib.engine.report import Outcome, Report, fingerprint, to_json
 from lib.errors import BadInput
-from lib.files import write_json
+from lib.files import read_json, write_json
 from lib.models.precision import Precision
 from lib.prompts.record import from_record
 from lib.prompts.types import PromptSet
@@ -35,6 +34,8 @@ from lib.transforms.load import load_labelmap
 from lib.transforms.save import save_labelmap
 
 _UNDONE = "undone"
+_TIME = "%Y%m%dT%H%M%S.%f"
+_LOGS = "????????T??????.??????.json"
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,11 @@ class Entry:
         """The label map."""
         return self.path.with_suffix(".nrrd")
 
+    @property
+    def time(self) -> datetime:
+        """When it was made, or at least the order."""
+        return datetime.strptime(self.path.stem, _TIME).replace(tzinfo=timezone.utc)
+
     def labels(self) -> NDArray[Any]:
         """(X, Y, Z) on the grid of the volume."""
         return load_labelmap(self.labels_path)[0]
@@ -190,7 +196,10 @@ class Results:
             place = self._place(key)
             place.mkdir(parents=True, exist_ok=True)
             now = datetime.now(timezone.utc)
-            entry = Entry(place / f"{now:%Y%m%dT%H%M%S.%f}.json")
+            newest = self.last(key)
+            if newest is not None:  # the clock may have been set back
+                now = max(now, newest.time + timedelta(microseconds=1))
+            entry = Entry(place / f"{now:{_TIME}}.json")
             save_labelmap(outcome.labels, outcome.grid, entry.labels_path)
             write_json(
                 entry.path,
@@ -214,7 +223,7 @@ class Results:
 
     def entries(self, key: Key, task: str | None = None) -> list[Entry]:
         """All results of a key, newest first, of one task if it is named."""
-        logs = sorted(self._place(key).glob("*.json"), reverse=True)
+        logs = sorted(self._place(key).glob(_LOGS), reverse=True)
         entries = [Entry(log) for log in logs]
         return [e for e in entries if task is None or e.read().task == task]
 
@@ -225,7 +234,7 @@ class Results:
     def labels(self, client: str, image: str) -> list[str]:
         """Names of the objects that have results."""
         place = self._place(Key(client, image, "x")).parent
-        newest = (max(p.glob("*.json"), default=None) for p in sorted(place.glob("*")))
+        newest = (max(p.glob(_LOGS), default=None) for p in sorted(place.glob("*")))
         return [read_log(log).label for log in newest if log is not None]
 
     def of_clients(self, wanted: Callable[[str], bool]) -> list[Entry]:
@@ -234,7 +243,7 @@ class Results:
         for folder in self.folder.glob("*/*"):  # FOLDER/<image>/<client>
             name = self._client_of(folder)
             if name is not None and wanted(name):
-                found += folder.glob("*/*.json")
+                found += folder.glob(f"*/{_LOGS}")
         return [Entry(path) for path in sorted(found, key=lambda p: p.name, reverse=True)]
 
     def undo(self, key: Key, expected: Entry | None = None) -> Entry | None:
@@ -265,11 +274,13 @@ class Results:
         if "~" not in folder.name:
             return folder.name  # is the name itself, see `_slug`
         if folder.name not in self._clients:
-            log = next(folder.glob("*/*.json"), None)
-            if log is None:
-                return None
-            self._clients[folder.name] = str(read_log(log).content["client"])
-        return self._clients[folder.name]
+            for path in folder.glob(f"*/{_LOGS}"):
+                try:
+                    self._clients[folder.name] = read_log(path).key.client
+                    break
+                except BadInput:  # one damaged log hides nobody's others
+                    continue
+        return self._clients.get(folder.name)
 
     def _place(self, key: Key) -> Path:
         return self.folder / _slug(key.image) / _slug(key.client) / _slug(key.label)
@@ -281,13 +292,23 @@ def read_log(path: Path) -> Log:
     Raises:
         BadInput: no such file, or something else.
     """
+    content = read_json(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise BadInput(f"{path} is not JSON: {error}") from error
-    return Log(migrated(content, str(path)))
+        log = Log(migrated(content, str(path)))
+        _touch(log)
+    except BadInput:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise BadInput(f"{path} is a damaged log of a result: {error!r}") from error
+    return log
+
+
+def _touch(log: Log) -> None:
+    """Read what nobody checks when it is used."""
+    _ = log.key, log.task, log.label_names, log.labels_sha256, log.volume, log.threads
+    _ = log.checkpoint, log.checkpoint_sha256, log.precision
+    _ = log.content["recipe"]["settings"], log.content["recipe"]["prompts"]
+    datetime.fromisoformat(log.created)
 
 
 def _slug(text: str) -> str:

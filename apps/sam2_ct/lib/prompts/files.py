@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lib.errors import BadInput
+from lib.files import read_json
 from lib.geometry import Axis, Grid
 from lib.prompts.types import Box, Points, Prompt, PromptSet, in_plane_dims
 
@@ -30,12 +30,7 @@ def read_points(path: str | Path, grid: Grid) -> PromptSet:
         BadInput: no such file, not JSON, or an entry that does not fit; names entry and field.
     """
     path = Path(path)
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise BadInput(f"{path} is not JSON: {error}") from error
+    entries = read_json(path)
     if not isinstance(entries, list) or not entries:
         raise BadInput(f"{path} must hold a list with at least one entry")
     prompts: list[Prompt] = []

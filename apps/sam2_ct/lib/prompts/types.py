@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from lib.errors import BadInput
 from lib.geometry import Axis, Grid, VoxelMap
 
+_MOST_POINTS = 1000
+"""On a slice: the network compares each with each, and nobody clicks that often."""
+
 
 @dataclass(frozen=True)
 class Mask:
@@ -160,6 +163,8 @@ def _check(prompt: Prompt, grid: Grid) -> None:
     )
     if len(marked) == 0:
         raise BadInput(f"no point on {where}: click at least once")
+    if len(marked) > _MOST_POINTS:
+        raise BadInput(f"{len(marked)} points on {where}: give {_MOST_POINTS} at most")
     if not np.isfinite(marked).all() or (marked < 0).any() or (marked > np.array(plane) - 1).any():
         raise BadInput(
             f"a prompt lies outside the volume: {marked.tolist()} on {where} of size {plane}"

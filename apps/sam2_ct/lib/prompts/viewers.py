@@ -234,7 +234,7 @@ def _listed(said: Mapping[str, object], field: str) -> list[object]:
         text = value
         try:
             value = json.loads(text) if text.strip() else None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise BadInput(f"{field} is not a list: {text[:60]!r}") from None
     if value is None:
         return []

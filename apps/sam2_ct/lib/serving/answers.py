@@ -63,6 +63,9 @@ def _answer_to(error: Exception) -> StarletteHTTPException:
         return HTTPException(403, f"{said}; the server may only read there, nothing was changed")
     if isinstance(error, BadInput):
         return HTTPException(422, str(error))
+    if isinstance(error, FileNotFoundError):
+        logger.warning("a file has gone: %s", error)
+        return HTTPException(404, "it was removed meanwhile: look again what there is")
     if isinstance(error, Unavailable):
         return HTTPException(503, str(error))
     if isinstance(error, Cancelled):

@@ -23,6 +23,7 @@ from starlette.background import BackgroundTask
 from lib.errors import BadInput
 from lib.files import discard
 from lib.serving import said
+from lib.serving.downloads import download
 from lib.serving.images import check_known, grid_of_image
 from lib.serving.names import image_name, tag_name, text_name, without_ending
 from lib.serving.roles import ADMIN, USER, Annotator, AnyUser
@@ -87,7 +88,8 @@ def datastore_routes(instance: MONAILabelApp) -> APIRouter:
 
     @router.get("/image", dependencies=USER, summary="Download an image")
     def image(image: str) -> FileResponse:
-        return _download(_image_file(instance, image))
+        path = _image_file(instance, image)
+        return download(path, os.path.basename(path))
 
     @router.get("/image/info", dependencies=USER, summary="What is known of an image")
     def image_info(image: str) -> dict:
@@ -129,7 +131,8 @@ def datastore_routes(instance: MONAILabelApp) -> APIRouter:
 
     @router.get("/label", dependencies=USER, summary="Download a label")
     def label(label: str, tag: str) -> FileResponse:
-        return _download(_label_file(store(), label, tag))
+        path = _label_file(store(), label, tag)
+        return download(path, os.path.basename(path))
 
     @router.get("/label/info", dependencies=USER, summary="What is known of a label")
     def label_info(label: str, tag: str) -> dict:
@@ -146,12 +149,8 @@ def datastore_routes(instance: MONAILabelApp) -> APIRouter:
         if not store().datalist():
             raise HTTPException(404, "no image has a final label")
         path = store().get_dataset_archive(limit_cases)
-        return FileResponse(
-            path,
-            media_type="application/zip",
-            filename="dataset.zip",
-            background=BackgroundTask(discard, Path(path)),
-        )
+        done = BackgroundTask(discard, Path(path))
+        return download(path, "dataset.zip", "application/zip", background=done)
 
     return router
 
@@ -213,12 +212,6 @@ def _label_file(store: Datastore, label: str, tag: str) -> str:
     if not path or not os.path.isfile(path):
         raise HTTPException(404, "there is no such label")
     return path
-
-
-def _download(path: str) -> FileResponse:
-    return FileResponse(
-        path, media_type="application/octet-stream", filename=os.path.basename(path)
-    )
 
 
 def _stem(filename: str) -> str:

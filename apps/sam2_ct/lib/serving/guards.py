@@ -6,14 +6,22 @@ import ipaddress
 import json
 from collections.abc import Iterable, Sequence
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lib.engine.clock import Clock
 
+#: Bytes of a body that holds no file. JSON is read in one go while everybody waits; 1 MB is what
+#: Starlette grants a field of a form.
+_NO_FILE = 1 << 20
+
 
 class UploadLimit:
-    """Answers 413 to a body above `max_bytes`, whether its length is declared or not."""
+    """Answers 413 to a body above `max_bytes`, whether its length is declared or not.
+
+    Files come as `multipart/…`; a body of another kind is smaller.
+    """
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self.app = app
@@ -23,10 +31,15 @@ class UploadLimit:
         """Pass a request on."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        limit = f"{self.max_bytes >> 20} MB" if self.max_bytes >> 20 else f"{self.max_bytes} bytes"
+        headers = Headers(scope=scope)
+        has_files = headers.get("content-type", "").strip().lower().startswith("multipart/")
+        most = self.max_bytes if has_files else min(self.max_bytes, _NO_FILE)
+        limit = f"{most >> 20} MB" if most >> 20 else f"{most} bytes"
         sentence = f"the upload is larger than {limit}, the limit of this server"
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > self.max_bytes:
+        if most < self.max_bytes:
+            sentence = f"the request is larger than {limit}: send files as multipart/form-data"
+        declared = headers.get("content-length", "0")
+        if declared.isdecimal() and int(declared) > most:
             return await refuse(send, 413, sentence)
         received = 0
 
@@ -34,7 +47,7 @@ class UploadLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.max_bytes:
+            if received > most:
                 raise HTTPException(413, sentence)
             return message
 

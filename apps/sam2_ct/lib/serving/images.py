@@ -107,11 +107,14 @@ def key_of_file(volume: Path) -> str:
     an image of the datastore as soon as something is submitted. What was done in one is found in
     the next.
     """
-    return f"volume-{_content(volume, volume.stat().st_mtime_ns)[:16]}"
+    about = volume.stat()
+    # two changes may come within one tick of the file system's clock
+    as_it_is = about.st_mtime_ns, about.st_size, about.st_ino
+    return f"volume-{_content(volume, as_it_is)[:16]}"
 
 
 @lru_cache(maxsize=64)
-def _content(volume: Path, _changed: int) -> str:
+def _content(volume: Path, _as_it_is: tuple[int, ...]) -> str:
     digest = hashlib.sha256()
     for file in sorted(volume.iterdir()) if volume.is_dir() else [volume]:
         update_from(digest, file)

@@ -81,7 +81,7 @@ class OwnPagesOnly:
     def _may_use(self, headers: Headers, host: str, scope: Scope) -> bool:
         origin = headers.get("origin")
         if origin is not None:
-            return origin.lower() in self.origins or urlsplit(origin).netloc.lower() == host
+            return origin.lower() in {*self.origins, f"http://{host}", f"https://{host}"}
         if headers.get("sec-fetch-site") not in ("cross-site", "same-site"):
             return True  # a program, or a page of the server itself
         # a link that somebody follows; not an image, a script or a frame in another site's page

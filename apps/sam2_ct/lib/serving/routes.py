@@ -12,6 +12,7 @@ from lib.engine.jobs import Job, JobBoard
 from lib.engine.log import Entry, Key, Results
 from lib.errors import BadInput
 from lib.serving.clients import Caller, caller_of
+from lib.serving.downloads import download
 from lib.serving.images import key_of_image
 
 
@@ -104,12 +105,10 @@ def _brief(results: Results, entry: Entry) -> dict[str, object]:
         "created": log.created,
         "task": log.task,
         "log": entry.path.relative_to(results.folder).as_posix(),
-        "confidence": log.report["confidence"],
-        "next_slices": log.report["next_slices"],
+        "confidence": log.report.get("confidence"),
+        "next_slices": log.report.get("next_slices", []),
     }
 
 
 def _file(entry: Entry) -> FileResponse:
-    return FileResponse(
-        entry.labels_path, media_type="application/octet-stream", filename=entry.labels_path.name
-    )
+    return download(entry.labels_path, entry.labels_path.name)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from fastapi import APIRouter, HTTPException, UploadFile
-from fastapi.responses import FileResponse
 from monailabel.interfaces.app import MONAILabelApp
 
 from lib.errors import BadInput
 from lib.files import discard
+from lib.serving.downloads import download
 from lib.serving.roles import USER
 from lib.serving.uploads import keep
 
@@ -44,9 +44,7 @@ def session_routes(instance: MONAILabelApp) -> APIRouter:
         info = known(session_id, update_ts)
         if not image:
             return info.to_json()
-        return FileResponse(
-            info.image, media_type="application/octet-stream", filename=Path(info.image).name
-        )
+        return download(info.image, Path(info.image).name)
 
     @router.delete("/{session_id}", summary="Close a session")
     def close(session_id: str) -> dict:

@@ -91,6 +91,7 @@ class Studies(LocalDatastore):
         self._index_changed = 0
         self._stamp: tuple[int, ...] = ()
         self._looked = 0.0
+        self._is_listed = False  # the folder was read after the stamp was taken
         self._bare = LocalDatastoreModel(
             name="new-dataset",
             description="New Dataset",
@@ -109,7 +110,8 @@ class Studies(LocalDatastore):
     def _datastore(self) -> LocalDatastoreModel:
         """What everything inherited reads: as the folder is now."""
         stamp = self._stamp_now()
-        unsure = not _is_settled(stamp) and time.monotonic() - self._looked > _LOOK_AGAIN
+        unsure = not (self._is_listed and _is_settled(stamp))
+        unsure = unsure and time.monotonic() - self._looked > _LOOK_AGAIN
         # whoever has the turn is bringing the model up to date: nobody waits for the disk
         if (stamp != self._stamp or unsure) and self._turn.acquire(blocking=False):
             try:
@@ -125,7 +127,7 @@ class Studies(LocalDatastore):
     def refresh(self) -> None:
         """Take the folder as it is."""
         with self._changing():
-            self._seen()
+            self._seen(is_listed=True)
             found = self._with_files(self._model)
             if found.objects != self._model.objects or not self._index_changed:
                 self._commit(found, keep_anyhow=True)
@@ -144,8 +146,14 @@ class Studies(LocalDatastore):
                 self._index_changed = _changed(self._index)  # 0 where it was put aside
             yield
 
-    def _seen(self) -> None:
+    def _seen(self, is_listed: bool) -> None:
+        """Remember how the folder looks now.
+
+        After a change of ours somebody else's file may hide behind it: unless `is_listed`, the
+        folder is read again at the next look.
+        """
         self._stamp, self._looked = self._stamp_now(), time.monotonic()
+        self._is_listed = is_listed
         self._index_changed = _changed(self._index)
 
     # -- changes -----------------------------------------------------------------------------
@@ -277,7 +285,7 @@ class Studies(LocalDatastore):
 
     def is_there(self, image_id: str, entry: ImageLabelModel) -> bool:
         """Whether an image of the index still counts."""
-        return Path(self._model.image_path(), image_id + entry.image.ext).exists()
+        return Path(self._model.image_path(), image_id + entry.image.ext).is_file()
 
     def _to_id(self, file: str) -> tuple[str, str]:
         for ending in ENDINGS:
@@ -322,6 +330,7 @@ class Studies(LocalDatastore):
         memory.
         """
         index = beside(self._index)
+        is_written = False
         try:
             content = model.model_dump(exclude={"base_path"})
             index.write_text(
@@ -334,6 +343,7 @@ class Studies(LocalDatastore):
                 sync(staged[1].parent)
             os.replace(index, self._index)
             sync(self._index.parent)
+            is_written = True
         except OSError as error:
             if not (keep_anyhow and error.errno in _NO_ROOM):
                 raise
@@ -344,7 +354,7 @@ class Studies(LocalDatastore):
             if staged is not None:
                 discard(staged[0])
         self._model = model
-        self._seen()
+        self._seen(is_listed=self._is_listed and not is_written)
         self.changed.ring(None)
 
     def _stamp_now(self) -> tuple[int, ...]:
@@ -363,7 +373,7 @@ class Studies(LocalDatastore):
                 kept = {
                     tag: label
                     for tag, label in entry.labels.items()
-                    if Path(model.label_path(tag), image_id + label.ext).exists()
+                    if Path(model.label_path(tag), image_id + label.ext).is_file()
                 }
                 objects[image_id] = entry.model_copy(update={"labels": kept})
         for name in _names(Path(model.image_path())):
@@ -427,8 +437,16 @@ def _names(folder: Path) -> list[str]:
         names = sorted(os.listdir(folder))
     except OSError:
         return []
-    fit = [n for n in names if n.endswith(ENDINGS) and n[0] != "." and n not in ENDINGS]
-    return sorted(filter(_is_unicode, fit), key=lambda n: next(map(n.endswith, ENDINGS)))
+    fit = [
+        name
+        for name in names
+        if name.endswith(ENDINGS)
+        and name[0] != "."
+        and name not in ENDINGS
+        and _is_unicode(name)
+        and (folder / name).is_file()  # neither a folder, a pipe, nor a link that leads nowhere
+    ]
+    return sorted(fit, key=lambda n: next(map(n.endswith, ENDINGS)))
 
 
 def _is_unicode(name: str) -> bool:
@@ -464,7 +482,8 @@ def _sensible(image_id: str, entry: ImageLabelModel) -> ImageLabelModel:
     parts = (image_id, entry.image.ext, *entry.labels, *(x.ext for x in entry.labels.values()))
     if any("/" in part or "\0" in part for part in parts) or image_id in ("", ".", ".."):
         raise BadInput("a name that leads elsewhere")
-    if not isinstance(entry.image.info.get(INFO_KEY, {}), dict):
+    note = entry.image.info.get(INFO_KEY, {})
+    if not isinstance(note, dict) or not isinstance(note.get("confidence", 0), int | float):
         del entry.image.info[INFO_KEY]
     return entry
 

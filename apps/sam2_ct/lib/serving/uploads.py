@@ -14,7 +14,7 @@ from lib.errors import BadInput
 from lib.files import temporary
 from lib.geometry import Grid
 from lib.transforms.header import Header, format_of, read_header
-from lib.transforms.load import UNREADABLE, read_grid
+from lib.transforms.load import UNREADABLE, load_labelmap, read_grid
 from lib.transforms.save import save_labelmap
 
 _ONLY = "send a NIfTI file (.nii, .nii.gz) or an NRRD file (.nrrd) that holds everything itself"
@@ -54,12 +54,12 @@ def keep(file: BinaryIO) -> Upload:
 
 
 def keep_labels_on(grid: Grid, file: BinaryIO, name: str) -> Path:
-    """The same for a label map that must lie on `grid`.
+    """The same for a label map that must lie on `grid`, read to its end: it is somebody's work.
 
     OHIF sends `label.bin`: one byte for each voxel, in the order of the volume's file.
 
     Raises:
-        BadInput: as `keep`, or another grid.
+        BadInput: as `keep`, another grid, or no whole label map.
     """
     if name.lower().endswith(".bin"):
         return _from_bytes(grid, file)
@@ -71,6 +71,7 @@ def keep_labels_on(grid: Grid, file: BinaryIO, name: str) -> Path:
                 f"the label map lies on another grid than the volume ({its.shape} against "
                 f"{grid.shape}, or moved): use the volume as the segmentation's source geometry"
             )
+        load_labelmap(upload.path)
     except BadInput:
         upload.path.unlink(missing_ok=True)
         raise

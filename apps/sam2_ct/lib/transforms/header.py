@@ -219,8 +219,9 @@ def nrrd_affine(fields: Fields) -> tuple[np.ndarray, bool]:
     if not placed:
         spacings = fields.get("spacings", np.ones(len(fields["sizes"])))
         directions = np.diag(np.nan_to_num(np.asarray(spacings, dtype=float), nan=1.0)[:3])
-    if len(fields["sizes"]) == 3:  # other numbers of dimensions are turned down by the caller
-        affine[:3, :3] = np.asarray(directions, dtype=float).T
+    # trailing dimensions of length 1 say nothing; others are turned down by the caller
+    if len(fields["sizes"]) >= 3:
+        affine[:3, :3] = np.asarray(directions, dtype=float)[:3].T
         affine[:3, 3] = fields.get("space origin", np.zeros(3))
     return np.diag([*TO_RAS[space], 1.0]) @ affine, placed
 

@@ -27,6 +27,7 @@ from lib.transforms.volume import Volume
 NIFTI = (".nii", ".nii.gz")
 NRRD = (".nrrd", ".nhdr")
 
+_GREATEST = float(np.finfo(np.float32).max)
 _SLICES = 16  # of a DICOM series, at a time
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -72,6 +73,8 @@ def load_volume(path: str | Path) -> Volume:
     if not (np.isfinite(low) and np.isfinite(high)):
         count = volume.stored.size - int(np.isfinite(volume.stored).sum())
         raise BadInput(f"{path} has {count} voxels that are NaN or infinite: repair it first")
+    if max(-low, high) > _GREATEST:  # of integers, with the slope of the header
+        raise BadInput(f"{path} has grey values up to {max(-low, high):.3g}: repair its header")
     if low == high:
         raise BadInput(f"{path} has the value {low:g} in every voxel: there is nothing to segment")
     return volume

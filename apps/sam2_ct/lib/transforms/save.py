@@ -11,8 +11,9 @@ import numpy as np
 from lib.errors import BadInput
 from lib.files import check_output, write_whole
 from lib.geometry import Grid
+from lib.transforms.header import open_nifti
 from lib.transforms.labels import narrowed
-from lib.transforms.load import NIFTI, NRRD
+from lib.transforms.load import NIFTI, NRRD, UNREADABLE, read_grid
 from lib.transforms.streams import gzipped
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
@@ -61,8 +62,8 @@ def save_labelmap(
 
 def _nifti(labels: np.ndarray, grid: Grid, like: str | Path | None) -> nib.Nifti1Image:
     if like is not None and str(like).lower().endswith(NIFTI):
-        source = nib.load(like)
-        if Grid(source.shape[:3], source.affine).same_as(grid):
+        source = _nifti_on(grid, Path(like))
+        if source is not None:
             header = source.header.copy()
             header.extensions.clear()  # may name the patient
             header.set_data_dtype(labels.dtype)
@@ -78,6 +79,14 @@ def _nifti(labels: np.ndarray, grid: Grid, like: str | Path | None) -> nib.Nifti
     image.set_qform(grid.affine, code="scanner", strip_shears=True)
     image.header.set_xyzt_units("mm")
     return image
+
+
+def _nifti_on(grid: Grid, path: Path) -> nib.Nifti1Image | None:
+    """The NIfTI file at `path`, if it lies on `grid`; it may have gone or been replaced by now."""
+    try:
+        return open_nifti(path) if read_grid(path).same_as(grid) else None
+    except UNREADABLE:  # BadInput is one
+        return None
 
 
 def _write_nifti(image: nib.Nifti1Image, path: Path, compress: bool) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Form, HTTPException, Request, Response
 from fastapi.responses import FileResponse, RedirectResponse
@@ -122,6 +121,6 @@ def _redirect(request: Request, path: str) -> RedirectResponse:
 
 def _local(path: str) -> str:
     """A path of this server to go to; anything else becomes the start of its own pages."""
-    parts = urlsplit(path.replace("\\", "/"))
-    local = path.startswith("/") and not (parts.scheme or parts.netloc or path.startswith("//"))
-    return path if local and path.isprintable() and "\\" not in path else "/sam2_ct/"
+    # no scheme stands before a slash, and a host needs two, or what browsers take for two
+    local = path.startswith("/") and not path.startswith("//") and "\\" not in path
+    return path if local and path.isprintable() else "/sam2_ct/"

@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from lib.choice import Choice
 from lib.errors import BadInput
+from lib.files import read_json
 
 FORMAT = "sam2_ct users 1"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
@@ -139,15 +140,15 @@ class UsersFile:
 
     def _read(self) -> dict[str, User]:
         try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
+            content = read_json(self.path)
             if content["format"] != FORMAT:
                 raise ValueError(f"its format is not {FORMAT!r}")
             return {
                 name: User(name, Role(entry["role"]), str(entry["password"]))
                 for name, entry in content["users"].items()
             }
-        except OSError as error:
-            raise BadInput(f"cannot read {self.path}: {error.strerror}") from error
+        except BadInput:
+            raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadInput(f"{self.path} is no file of users: {error}") from error
 

@@ -26,6 +26,7 @@ from lib.errors import BadInput
 from lib.files import discard, temporary
 from lib.places import APP
 from lib.serving.dicom_seg import check_can_hold_segs, series_folder, write_seg
+from lib.serving.downloads import download
 from lib.serving.images import is_series
 from lib.serving.names import is_uid
 from lib.serving.page.drawing import Drawing, draw, volume_of
@@ -110,13 +111,9 @@ def result_routes(instance: MONAILabelApp, results: Results, is_local: bool) -> 
         }.get(form)
         own = {Form.NRRD: view.entry.labels_path, Form.LOG: view.entry.path}
         path = own[form] if make is None else make(view)
-        return FileResponse(
-            path,
-            media_type=_KINDS[form],
-            filename=f"{file_stem(view.log)}.{form.value}",
-            headers=HEADERS,
-            background=None if make is None else BackgroundTask(discard, path),
-        )
+        done = None if make is None else BackgroundTask(discard, path)
+        name = f"{file_stem(view.log)}.{form.value}"
+        return download(path, name, _KINDS[form], headers=HEADERS, background=done)
 
     return router
 

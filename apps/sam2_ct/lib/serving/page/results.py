@@ -166,7 +166,7 @@ class ResultList:
         for entry in self.results.of_clients(caller.may_see)[:limit]:
             try:
                 view = self._view(entry)
-                view.report  # noqa: B018  an earlier or a damaged one may not be readable
+                _ = view.report, view.log.prompts  # a damaged one may not be readable
             except BadInput:
                 damaged += 1
             else:

@@ -19,7 +19,7 @@ ARROWS = {
     "places": {"errors", "files"},
     "version": set(),
     "lean": set(),
-    "prompts": FOUNDATION,
+    "prompts": {*FOUNDATION, "files"},
     "transforms": {*FOUNDATION, "files", "prompts"},
     "propagation": {*FOUNDATION, "prompts"},
     "models": {*FOUNDATION, "files", "places", "propagation"},  # a predictor, for types

@@ -11,11 +11,33 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "apps" / "sam2_ct"))
 
-from lib.configs.options import table
+from lib.configs.option import EVERYWHERE, Where
+from lib.configs.options import options_of
 from lib.files import write_whole
 
 README = ROOT / "README.md"
 BEGIN, END = "<!-- options: python tools/options_table.py -->", "<!-- /options -->"
+
+
+def table() -> str:
+    """The options as a Markdown table."""
+    places = {
+        Where.REQUEST: "viewer",
+        Where.SERVER: "`--conf`",
+        Where.COMMAND: "`segment`",
+        Where.YAML: "YAML",
+    }
+    lines = ["| name | values (default first) | what | where |", "|---|---|---|---|"]
+    for option in options_of():
+        first = [option.default_text] if option.default_text else []
+        others = ("false", "true") if isinstance(option.default, bool) else option.choices
+        values = " ".join(f"`{v}`" for v in dict.fromkeys([*first, *others]))
+        where = ", ".join(name for place, name in places.items() if place in option.where)
+        lines.append(
+            f"| `{option.name}` | {values} | {option.help} | "
+            f"{'everywhere' if option.where == EVERYWHERE else where} |"
+        )
+    return "\n".join(lines)
 
 
 def with_table(text: str) -> str:

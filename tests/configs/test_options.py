@@ -7,15 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lib.configs.options import (
-    CLASSES,
-    EVERYWHERE,
-    PromptOptions,
-    Settings,
-    Where,
-    options_of,
-    read_options,
-)
+from lib.configs.option import EVERYWHERE, Where, read_options
+from lib.configs.options import CLASSES, PromptOptions, Settings, options_of
 from lib.configs.tasks import TaskConfig, prompt_options
 from lib.errors import BadInput
 from lib.evaluation.configurations import Configuration

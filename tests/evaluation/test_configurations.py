@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from lib.configs.options import Settings, Where, options_of
+from lib.configs.option import Where
+from lib.configs.options import Settings, options_of
 from lib.errors import BadInput
 from lib.evaluation.configurations import (
     ANNOTATOR,

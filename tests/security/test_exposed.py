@@ -3,7 +3,7 @@
 import pytest
 from fastapi import APIRouter, FastAPI
 
-from lib.configs.options import EXPOSABLE
+from lib.configs.readers import EXPOSABLE
 from lib.configs.tasks import TaskConfig
 from lib.errors import BadInput
 from lib.serving.exposure import GROUPS, expose

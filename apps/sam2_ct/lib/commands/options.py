@@ -9,7 +9,8 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from lib.configs.options import Option, Where, options_of
+from lib.configs.option import Option, Where
+from lib.configs.options import options_of
 
 R = TypeVar("R")
 

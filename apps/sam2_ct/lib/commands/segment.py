@@ -11,7 +11,8 @@ import typer
 from rich.console import Console
 
 from lib.commands.options import with_options
-from lib.configs.options import ServerOptions, Settings, Where, read_options
+from lib.configs.option import Where, read_options
+from lib.configs.options import ServerOptions, Settings
 from lib.errors import BadInput
 from lib.files import DICOM_SEG, check_folder, check_output, check_picture, write_json
 

@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
-from lib.configs.options import (
-    Option,
-    PromptOptions,
-    ServerOptions,
-    Settings,
-    Where,
-    options_of,
-    read_options,
-)
+from lib.configs.option import Option, Where, read_options
+from lib.configs.options import PromptOptions, ServerOptions, Settings, options_of
 from lib.errors import BadInput
 
 _UPSTREAM = {"server_mode"}  # MONAI Label's own keys, which come the same way

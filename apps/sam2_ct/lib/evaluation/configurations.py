@@ -12,7 +12,8 @@ import numpy as np
 import yaml
 
 from lib.choice import Choice
-from lib.configs.options import Settings, Where, options_of
+from lib.configs.option import Where
+from lib.configs.options import Settings, options_of
 from lib.errors import BadInput
 from lib.evaluation.following import Following
 from lib.geometry import Axis

@@ -6,14 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lib.configs.options import (
-    PromptOptions,
-    ServerOptions,
-    Settings,
-    Where,
-    options_of,
-    read_options,
-)
+from lib.configs.option import Where, read_options
+from lib.configs.options import PromptOptions, ServerOptions, Settings, options_of
 from lib.engine.clock import Clock
 from lib.errors import BadInput
 from lib.prompts.viewers import Marks, first_item

@@ -7,7 +7,8 @@ import pytest
 
 from lib.errors import BadInput
 from lib.geometry import Grid
-from lib.transforms.load import load_labelmap, load_volume
+from lib.transforms import load
+from lib.transforms.load import load_labelmap, load_volume, read_grid
 from tests.geometry.grids import AFFINES, SHAPE, affine_of
 from tests.transforms.conftest import hu
 
@@ -137,6 +138,16 @@ class TestDicom:
         image = load_volume(path.parent if whole_folder else path)
         np.testing.assert_array_equal(image.grey, array)
         np.testing.assert_allclose(image.grid.affine, dicom_affine(direction), atol=1e-4)
+
+    @pytest.mark.parametrize("direction", [(1, 0, 0, 0, 1, 0), (0.8, 0.6, 0, -0.36, 0.48, 0.8)])
+    def test_the_grid_comes_from_headers_alone(self, series, multiframe, direction, monkeypatch):
+        folder, file = series(hu(), direction=direction), multiframe(hu(), direction)
+        grids = [load_volume(path).grid for path in (folder, file)]
+        monkeypatch.setattr(load, "_itk_voxels", None)  # nobody may read voxels any more
+        for path, expected in zip((folder, file), grids, strict=True):
+            found = read_grid(path)
+            assert found.shape == expected.shape
+            np.testing.assert_array_equal(found.affine, expected.affine)
 
     def test_two_series_are_listed(self, series):
         series(hu(), uid="1.2.840.1", description="ARTERIAL")

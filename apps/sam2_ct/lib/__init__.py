@@ -1,4 +1,4 @@
-"""The engine and its faces; see the README for what is where."""
+"""The engine and its faces; ARCHITECTURE.md says what is where."""
 
 import os
 

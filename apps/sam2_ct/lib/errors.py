@@ -1,4 +1,4 @@
-"""The two errors a user can meet; everything else is a defect of ours."""
+"""The three errors a user can meet; everything else is a defect of ours."""
 
 
 class BadInput(ValueError):

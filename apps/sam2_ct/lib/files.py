@@ -15,7 +15,7 @@ import psutil
 
 from lib.errors import BadInput
 
-#: Endings of the label maps this project writes, and of a DICOM SEG.
+#: Endings of the label maps that are written, and of a folder's images; the longer of two first.
 LABEL_MAPS = (".nii.gz", ".nii", ".nrrd")
 DICOM_SEG = ".dcm"
 PICTURE = ".png"

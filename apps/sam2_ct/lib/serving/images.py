@@ -18,7 +18,7 @@ from lib.models.hashing import update_from
 from lib.serving.names import is_uid
 from lib.serving.uploads import keep
 from lib.serving.upstream import dicomweb_client
-from lib.transforms.load import load_volume, read_grid
+from lib.transforms.load import read_grid
 
 
 @dataclass(frozen=True)
@@ -131,5 +131,4 @@ def _new_series(instance: MONAILabelApp, image: str) -> bool:
 
 def grid_of_image(instance: MONAILabelApp, image: str) -> Grid:
     """Where the voxels of an image of the datastore lie."""
-    path = Path(instance.datastore().get_image_uri(image))
-    return load_volume(path).grid if path.is_dir() else read_grid(path)
+    return read_grid(instance.datastore().get_image_uri(image))

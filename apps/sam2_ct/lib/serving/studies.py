@@ -35,15 +35,13 @@ from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoun
 
 from lib.engine.bell import Bell
 from lib.errors import BadInput
-from lib.files import beside, discard, sweep, sync
+from lib.files import LABEL_MAPS, beside, discard, sweep, sync
 from lib.serving import said
 from lib.serving.next_volume import INFO_KEY
 from lib.serving.scratch import as_usual, make_usual
 
 logger = logging.getLogger(__name__)
 
-#: What is an image or a label here; a longer ending stands before one that it ends in.
-ENDINGS = (".nii.gz", ".nii", ".nrrd")
 #: What the server notes about an image itself; nobody else may write it, and it may be lost.
 NOTES = frozenset({INFO_KEY, "strategy"})
 _SETTLED = 2_000_000_000  # nanoseconds: a folder changed more recently may change unseen
@@ -61,7 +59,7 @@ class Studies(LocalDatastore):
         images_dir: of images, in it.
         labels_dir: of labels, in it, with a folder for each tag.
         datastore_config: name of the index.
-        extensions: not used: `ENDINGS` it is.
+        extensions: not used: `LABEL_MAPS` it is.
         auto_reload: not used: see above.
         read_only: not used: it is found out.
 
@@ -82,7 +80,7 @@ class Studies(LocalDatastore):
         # not upstream's, which begins by writing
         self._datastore_path = datastore_path
         self._datastore_config_path = os.path.join(datastore_path, datastore_config)
-        self._extensions = [f"*{ending}" for ending in ENDINGS]
+        self._extensions = [f"*{ending}" for ending in LABEL_MAPS]
         self._auto_reload = True
         self.changed: Bell[None] = Bell()
         self._turn = threading.RLock()  # of threads; of other servers on the same folder:
@@ -288,7 +286,7 @@ class Studies(LocalDatastore):
         return Path(self._model.image_path(), image_id + entry.image.ext).is_file()
 
     def _to_id(self, file: str) -> tuple[str, str]:
-        for ending in ENDINGS:
+        for ending in LABEL_MAPS:
             if file.endswith(ending):
                 return file.removesuffix(ending), ending
         raise BadInput(f"{file!r} is neither NIfTI nor NRRD by its ending")
@@ -440,13 +438,13 @@ def _names(folder: Path) -> list[str]:
     fit = [
         name
         for name in names
-        if name.endswith(ENDINGS)
+        if name.endswith(LABEL_MAPS)
         and name[0] != "."
-        and name not in ENDINGS
+        and name not in LABEL_MAPS
         and _is_unicode(name)
         and (folder / name).is_file()  # neither a folder, a pipe, nor a link that leads nowhere
     ]
-    return sorted(fit, key=lambda n: next(map(n.endswith, ENDINGS)))
+    return sorted(fit, key=lambda n: next(map(n.endswith, LABEL_MAPS)))
 
 
 def _is_unicode(name: str) -> bool:

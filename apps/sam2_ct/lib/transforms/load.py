@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from lib.transforms.labels import narrowed
 from lib.transforms.volume import Volume
 
 NIFTI = (".nii", ".nii.gz")
-NRRD = (".nrrd", ".nhdr")
+_DICOM = (".dcm", ".dicom", ".ima")
 
 _GREATEST = float(np.finfo(np.float32).max)
 _SLICES = 16  # of a DICOM series, at a time
@@ -101,39 +103,40 @@ def load_labelmap(path: str | Path) -> tuple[np.ndarray, Grid]:
 
 
 def read_grid(path: str | Path) -> Grid:
-    """Where the voxels of a NIfTI or NRRD file lie, by its header: nothing is decompressed.
+    """Where the voxels of a volume or label map lie, by its headers: no voxel is read.
 
     Raises:
-        BadInput: as `load_volume` of the header.
+        BadInput: as `load_volume` of the headers.
     """
-    promised = _promised(Path(path))
-    return Grid(_three(promised.shape, Path(path)), promised.affine)
+    path = Path(path)
+    files, _ = _dicom_files(path)
+    if files:
+        with _told(path):
+            shape, affine = _dicom_grid(files)
+        return Grid(_three(shape, path), affine)
+    promised = _promised(path)
+    return Grid(_three(promised.shape, path), promised.affine)
 
 
 def _read(path: Path) -> Volume:
     """What a file or folder holds: numbers of any kind that are one volume."""
-    name = path.name.lower()
     if not path.exists():
         raise BadInput(f"there is no file or folder {path}")
-    if path.is_dir():
-        files, warnings = series_files(path)
+    files, warnings = _dicom_files(path)
+    if files:
         return _dicom(path, files, warnings)
-    if name.endswith((".dcm", ".dicom", ".ima")):
-        return _dicom(path, [path], [])
-    if name.endswith(".nhdr"):
+    if path.name.lower().endswith(".nhdr"):
         return _detached(path)
     promised = _promised(path)
     _three(promised.shape, path)
     _check_memory(path, promised)
     slope, intercept = 1.0, 0.0
-    try:
+    with _told(path):
         if promised.format is Format.NRRD:
             with path.open("rb") as file:
                 stored = headers.read_nrrd(file)
         else:
             stored, slope, intercept = headers.read_nifti(path)
-    except UNREADABLE as error:
-        raise _damaged(path, error) from error
     volume = _volume(path, stored, promised.affine, promised.placed)
     return replace(volume, slope=slope, intercept=intercept)
 
@@ -147,13 +150,20 @@ def _promised(path: Path) -> Header:
         raise BadInput(
             f"{path} has an unknown ending: give a .nii, .nii.gz or .nrrd file, or a DICOM folder"
         )
-    try:
+    with _told(path):
         promised = read_header(path)
-    except UNREADABLE as error:
-        raise _damaged(path, error) from error
     if not name.endswith(promised.format.value):
         raise _damaged(path, f"its content is {promised.format.value}")
     return promised
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Whatever a damaged file raises, as a sentence about it."""
+    try:
+        yield
+    except UNREADABLE as error:
+        raise _damaged(path, error) from error
 
 
 def _damaged(path: Path, reason: object) -> BadInput:
@@ -171,35 +181,50 @@ def _check_memory(path: Path, promised: Header) -> None:
         )
 
 
+def _dicom_files(path: Path) -> tuple[list[Path], list[str]]:
+    """The files of a DICOM volume, in order, and warnings; none if it is something else."""
+    if path.is_dir():
+        return series_files(path)
+    return ([path] if path.name.lower().endswith(_DICOM) else []), []
+
+
 def _dicom(path: Path, files: list[Path], warnings: list[str]) -> Volume:
     """Slices that are known to be one volume, in order, by ITK."""
-    try:
-        if len(files) == 1:
-            image = _itk_image(files)
-            stored, affine = _voxels_of(image).copy(), _affine_of(image)
-        else:
-            stored = _stacked(files)
-            affine = _affine_of(_itk_image([files[0], files[-1]]))
-            affine[:3, 2] /= len(files) - 1
-    except UNREADABLE as error:
-        raise _damaged(path, error) from error
-    volume = _volume(path, stored.T, _LPS_TO_RAS @ affine, placed=True)
+    with _told(path):
+        stored = _stacked(files) if len(files) > 1 else _all_frames(files)
+        _, affine = _dicom_grid(files)
+    volume = _volume(path, stored.T, affine, placed=True)
     return replace(volume, warnings=(*volume.warnings, *warnings))
 
 
-def _stacked(files: list[Path]) -> NDArray[Any]:
-    """(Z, Y, X) of a series, some slices at a time: ITK lets no other thread work while it reads.
+def _dicom_grid(files: list[Path]) -> tuple[tuple[int, ...], NDArray[Any]]:
+    """Shape, and (4, 4) voxel index → RAS+ mm, of a volume's files by their headers."""
+    import itk
 
-    It makes 32-bit integers of 16 as soon as there is an intercept; they are 16 again here if
-    that holds them.
-    """
+    reader = itk.ImageSeriesReader[itk.Image[itk.SS, 3]].New(
+        FileNames=[str(file) for file in files], ImageIO=itk.GDCMImageIO.New()
+    )
+    reader.UpdateOutputInformation()
+    image = reader.GetOutput()
+    affine = np.eye(4)
+    affine[:3, :3] = itk.array_from_matrix(image.GetDirection()) @ np.diag(image.GetSpacing())
+    affine[:3, 3] = image.GetOrigin()
+    return tuple(image.GetLargestPossibleRegion().GetSize()), _LPS_TO_RAS @ affine
+
+
+def _all_frames(files: list[Path]) -> NDArray[Any]:
+    """(Z, Y, X) of a multi-frame file, which ITK reads at once."""
+    frames = _itk_voxels(files)
+    return frames.astype(_fitting(frames))
+
+
+def _stacked(files: list[Path]) -> NDArray[Any]:
+    """(Z, Y, X) of a series, some slices at a time: while ITK reads, no other thread works."""
     stored: NDArray[Any] | None = None
     for first in range(0, len(files), _SLICES):
-        voxels = _voxels_of(_itk_image(files[first : first + _SLICES]))
+        voxels = _itk_voxels(files[first : first + _SLICES])
         slices = voxels.reshape(-1, *voxels.shape[-2:])
-        short = np.iinfo(np.int16)
-        fits = slices.dtype == np.int32 and short.min <= slices.min() <= slices.max() <= short.max
-        fitting = np.dtype(np.int16) if fits else slices.dtype
+        fitting = _fitting(slices)
         if stored is None:
             stored = np.empty((len(files), *slices.shape[1:]), fitting)
         elif not np.can_cast(fitting, stored.dtype):
@@ -209,29 +234,21 @@ def _stacked(files: list[Path]) -> NDArray[Any]:
     return stored
 
 
-def _itk_image(files: list[Path]) -> Any:
+def _fitting(voxels: NDArray[Any]) -> np.dtype[Any]:
+    """16 bits if they hold the voxels: with an intercept ITK makes 32-bit integers of them."""
+    short = np.iinfo(np.int16)
+    fits = voxels.dtype == np.int32 and short.min <= voxels.min() <= voxels.max() <= short.max
+    return np.dtype(np.int16) if fits else voxels.dtype
+
+
+def _itk_voxels(files: list[Path]) -> NDArray[Any]:
+    """Voxels of files as ITK reads them, last index first."""
     import itk  # costs seconds: only when a DICOM is read
 
     names = [str(name) for name in files]
     # named, or ITK would choose the reader by a file's first bytes, which are anybody's
-    return itk.imread(names if len(names) > 1 else names[0], imageio=itk.GDCMImageIO.New())
-
-
-def _voxels_of(image: Any) -> NDArray[Any]:
-    """Voxels of an ITK image, last index first; they are the image's, and go with it."""
-    import itk
-
+    image = itk.imread(names if len(names) > 1 else names[0], imageio=itk.GDCMImageIO.New())
     return itk.array_view_from_image(image)
-
-
-def _affine_of(image: Any) -> NDArray[Any]:
-    """(4, 4) voxel index → LPS+ mm."""
-    import itk
-
-    affine = np.eye(4)
-    affine[:3, :3] = itk.array_from_matrix(image.GetDirection()) @ np.diag(image.GetSpacing())
-    affine[:3, 3] = image.GetOrigin()
-    return affine
 
 
 def _detached(path: Path) -> Volume:

@@ -13,7 +13,7 @@ from lib.files import check_output, write_whole
 from lib.geometry import Grid
 from lib.transforms.header import open_nifti
 from lib.transforms.labels import narrowed
-from lib.transforms.load import NIFTI, NRRD, UNREADABLE, read_grid
+from lib.transforms.load import NIFTI, UNREADABLE, read_grid
 from lib.transforms.streams import gzipped
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
@@ -52,12 +52,12 @@ def save_labelmap(
     except BadInput as error:  # no file of somebody else's: our own defect
         raise ValueError(str(error)) from error
 
-    ending = next(e for e in (".nii.gz", ".nii", ".nrrd") if path.name.lower().endswith(e))
-    if ending in NRRD:
+    name = path.name.lower()
+    if name.endswith(".nrrd"):
         write_whole(path, lambda partial: _write_nrrd(labels, grid, partial, compress))
     else:
         image = _nifti(labels, grid, like)
-        write_whole(path, lambda partial: _write_nifti(image, partial, ending != ".nii"))
+        write_whole(path, lambda partial: _write_nifti(image, partial, name.endswith(".gz")))
 
 
 def _nifti(labels: np.ndarray, grid: Grid, like: str | Path | None) -> nib.Nifti1Image:

@@ -27,6 +27,8 @@ class Volume:
         slope: 1 unless the file says otherwise.
         intercept: 0 unless the file says otherwise.
         warnings: sentences for the user.
+        unturned: the same voxels in another order, if they were turned: extremes, which take a
+            while, are found once for both.
     """
 
     stored: NDArray[Any]
@@ -34,10 +36,13 @@ class Volume:
     slope: float = 1.0
     intercept: float = 0.0
     warnings: tuple[str, ...] = ()
+    unturned: Volume | None = None
 
     @cached_property
     def extremes(self) -> tuple[float, float]:
         """Least and greatest grey value; NaN if there is one."""
+        if self.unturned is not None:
+            return self.unturned.extremes
         return self._ascending(float(self.stored.min()), float(self.stored.max()))
 
     def percentiles(self, low: float, high: float) -> tuple[float, float]:
@@ -58,10 +63,8 @@ class Volume:
     def upright(self) -> Volume:
         """The same volume in RAS order; its voxels are a view."""
         grid = self.grid.upright()
-        turned = replace(self, stored=self.grid.map_to(grid).view(self.stored), grid=grid)
-        if "extremes" in self.__dict__:
-            turned.__dict__["extremes"] = self.extremes  # are the same, and take a while
-        return turned
+        turned = self.grid.map_to(grid).view(self.stored)
+        return replace(self, stored=turned, grid=grid, unturned=self)
 
     @property
     def _is_scaled(self) -> bool:

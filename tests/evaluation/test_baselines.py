@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from lib.evaluation import baselines
 from lib.evaluation.baselines import interpolate_and_threshold, interpolate_slices, walk_randomly
+from lib.propagation.prior import between
 
 
 def rod(lean=0.0, radius=5, shape=(40, 40, 11)):
@@ -35,7 +37,11 @@ def test_only_painted_slices_are_read_and_nothing_grows_beyond_them():
 def test_alignment_keeps_an_oblique_rod_that_plain_blending_loses():
     truth = rod(lean=1.5)
     assert dice(interpolate_slices(truth, 2, [0, 10]), truth) > 0.97
-    assert dice(interpolate_slices(truth, 2, [0, 10], align=False), truth) < 0.6
+    plain = np.zeros_like(truth)
+    drawn = {t: truth[:, :, t] for t in (0, 10)}
+    for here in between(drawn, (1.0, 1.0), 1.0, align=False):
+        plain[:, :, here.t] = here.distance > 0
+    assert dice(plain, truth) < 0.6
 
 
 def test_an_empty_painted_slice_is_ignored():
@@ -58,9 +64,10 @@ def test_threshold_follows_the_bone_and_fills_its_marrow():
 
 
 @pytest.mark.parametrize("most_voxels", [10**7, 6000])
-def test_random_walker_stays_inside_the_contrast(most_voxels):
+def test_random_walker_stays_inside_the_contrast(most_voxels, monkeypatch):
     truth = rod(lean=0.5)
     hu = np.where(truth, 700.0, 20.0) + np.random.default_rng(0).normal(0, 10, truth.shape)
-    found = walk_randomly(hu, truth, 2, [0, 5, 10], most_voxels=most_voxels)
+    monkeypatch.setattr(baselines, "MOST_VOXELS", most_voxels)
+    found = walk_randomly(hu, truth, 2, [0, 5, 10])
     assert dice(found, truth) > (0.98 if most_voxels > 6000 else 0.9)
     assert (found[:, :, [0, 5, 10]] == truth[:, :, [0, 5, 10]]).all()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lib.configs.options import parse_prompt_slices
+from lib.configs.readers import prompt_slices
 from lib.errors import BadInput
 from lib.geometry import Axis, Grid
 from lib.prompts.labelmap import changed_slices, from_labelmap
@@ -21,7 +21,7 @@ def from_clicks(said, grid, **options):
 
 
 def from_scribbles(said, labels, grid, **options):
-    choice = parse_prompt_slices(first_item(said.get("prompt_slices")) or "auto")
+    choice = prompt_slices(first_item(said.get("prompt_slices")) or "auto")
     return scribbles_of(Marks.parse(said), labels, grid, choice=choice, **options)
 
 
@@ -258,7 +258,7 @@ def test_changed_slices_along_each_dimension():
     assert [changed_slices(one, two, d) for d in range(3)] == [{1}, {2}, {3}]
 
 
-def test_parse_prompt_slices():
-    assert parse_prompt_slices("77,3,40,3") == (3, 40, 77)
-    assert parse_prompt_slices(12) == (12,)
-    assert parse_prompt_slices(" All ") == "all"
+def test_prompt_slices():
+    assert prompt_slices("77,3,40,3") == (3, 40, 77)
+    assert prompt_slices(12) == (12,)
+    assert prompt_slices(" All ") == "all"

@@ -82,9 +82,8 @@ def in_file(part: Part, source: Grid) -> Propagated:
     """What a part says, slices counted as in the file."""
 
     def index(axis: Axis, t: int) -> int:
-        ijk = np.zeros((1, 3))
-        ijk[0, part.grid.dim_of(axis)] = t
-        return round(float(voxels.points(ijk)[0, source.dim_of(axis)]))
+        (there,) = voxels.slices([t], part.grid.dim_of(axis))
+        return there
 
     voxels = part.grid.map_to(source)
     found = part.found

@@ -18,6 +18,12 @@ from lib.transforms.window import PRESETS
 #: Least dense bone worth keeping: fatty marrow is darker, but it is enclosed and filled in.
 BONE_HU = 150.0
 
+#: How far an outline by threshold may lie outside the interpolated one, in the slice.
+REACH_MM = 3.0
+
+#: Bound on time and memory of the random walker.
+MOST_VOXELS = 1_500_000
+
 
 def interpolate_slices(
     labels: np.ndarray,
@@ -25,21 +31,19 @@ def interpolate_slices(
     painted: Sequence[int],
     *,
     spacing: Sequence[float] = (1.0, 1.0, 1.0),
-    align: bool = True,
 ) -> np.ndarray:
     """Fill between painted slices by shape-based interpolation.
 
     Between two painted slices the signed distance maps are blended linearly (Raya and Udupa,
-    1990). With `align`, both are first shifted so that their centroids meet on the straight line
-    between them, without which a structure that runs obliquely, such as a rib, vanishes between
-    its prompts. Beyond the outermost painted slices nothing is filled.
+    1990), both shifted first so that their centroids meet on the straight line between them,
+    without which a structure that runs obliquely, such as a rib, vanishes between its prompts.
+    Beyond the outermost painted slices nothing is filled.
 
     Args:
         labels: (X, Y, Z) bool; only the painted slices are read.
         dim: the dimension slices are stacked in.
         painted: slice indices along `dim`; empty ones are ignored.
         spacing: voxel size in mm per dimension.
-        align: shift by the centroids.
 
     Returns:
         (X, Y, Z) bool; painted slices as they were painted.
@@ -50,7 +54,7 @@ def interpolate_slices(
     drawn = {t: stack[t] for t in painted if stack[t].any()}
     for t, mask in drawn.items():
         filled[t] = mask
-    for here in between(drawn, in_plane, spacing[dim], align=align):
+    for here in between(drawn, in_plane, spacing[dim]):
         filled[here.t] = here.distance > 0
     return np.moveaxis(filled, 0, dim)
 
@@ -62,10 +66,8 @@ def interpolate_and_threshold(
     painted: Sequence[int],
     *,
     spacing: Sequence[float] = (1.0, 1.0, 1.0),
-    threshold: float = BONE_HU,
-    reach_mm: float = 3.0,
 ) -> np.ndarray:
-    """Fill between slices, then keep what is dense enough within `reach_mm` of it.
+    """Fill between slices, then keep what is dense enough within `REACH_MM` of it.
 
     The usual way with an editable intensity range: the interpolation says where, the threshold
     draws the outline, and holes of each slice (marrow) are filled.
@@ -76,19 +78,17 @@ def interpolate_and_threshold(
         dim: as there.
         painted: as there.
         spacing: as there.
-        threshold: HU.
-        reach_mm: how far the outline may lie outside the interpolated one, in the slice.
 
     Returns:
         (X, Y, Z) bool; painted slices as they were painted.
     """
     rough = np.moveaxis(interpolate_slices(labels, dim, painted, spacing=spacing), dim, 0)
-    dense = np.moveaxis(np.asarray(ct_hu) >= threshold, dim, 0)
+    dense = np.moveaxis(np.asarray(ct_hu) >= BONE_HU, dim, 0)
     stack = np.moveaxis(np.asarray(labels, dtype=bool), dim, 0)
     in_plane = [s for d, s in enumerate(spacing) if d != dim]
     found = np.zeros_like(rough)
     for t in np.flatnonzero(rough.any((1, 2))):
-        near = ndimage.distance_transform_edt(~rough[t], sampling=in_plane) <= reach_mm
+        near = ndimage.distance_transform_edt(~rough[t], sampling=in_plane) <= REACH_MM
         found[t] = ndimage.binary_fill_holes(near & dense[t])
     drawn = list(painted)
     found[drawn] = stack[drawn]
@@ -102,12 +102,11 @@ def walk_randomly(
     painted: Sequence[int],
     *,
     spacing: Sequence[float] = (1.0, 1.0, 1.0),
-    most_voxels: int = 1_500_000,
 ) -> np.ndarray:
     """Random walker (Grady, 2006) seeded by the painted slices: inside object, outside background.
 
     Runs on the bone window, with scikit-image's default penalty on contrast. A crop larger than
-    `most_voxels` is halved in the slice's plane until it fits, and the probabilities are brought
+    `MOST_VOXELS` is halved in the slice's plane until it fits, and the probabilities are brought
     back linearly.
 
     Args:
@@ -116,7 +115,6 @@ def walk_randomly(
         dim: as there.
         painted: as there.
         spacing: as there.
-        most_voxels: bound on time and memory.
 
     Returns:
         (X, Y, Z) bool; painted slices as they were painted.
@@ -127,7 +125,7 @@ def walk_randomly(
     steps = [spacing[dim], *(s for d, s in enumerate(spacing) if d != dim)]
 
     factor = 1
-    while scaled[:, ::factor, ::factor].size > most_voxels:
+    while scaled[:, ::factor, ::factor].size > MOST_VOXELS:
         factor *= 2
     values = scaled[:, ::factor, ::factor].astype(np.float64)
     seeds = np.zeros(values.shape, dtype=np.int32)

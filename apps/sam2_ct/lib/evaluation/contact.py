@@ -13,9 +13,11 @@ from lib.evaluation.store import ResultStore
 from lib.files import write_whole
 
 TRUTH, PREDICTED = "#37d67a", "#ff4d4d"
+EACH = 3
+"""Worst cases, and as many around the median."""
 
 
-def worst_and_median(scores: pd.DataFrame, each: int = 3) -> pd.DataFrame:
+def worst_and_median(scores: pd.DataFrame, each: int) -> pd.DataFrame:
     """The `each` lowest Dice values and those around the median, without repeating one.
 
     Args:
@@ -35,9 +37,7 @@ def worst_and_median(scores: pd.DataFrame, each: int = 3) -> pd.DataFrame:
     )
 
 
-def draw(
-    store: ResultStore, frame: pd.DataFrame, key: str, title: str, path: Path, each: int = 3
-) -> str | None:
+def draw(store: ResultStore, frame: pd.DataFrame, key: str, title: str, path: Path) -> str | None:
     """Draw the sheet of one configuration.
 
     Returns:
@@ -48,7 +48,7 @@ def draw(
     if not len(scores):
         return None
     mpl.use("Agg")
-    chosen = worst_and_median(scores, each)
+    chosen = worst_and_median(scores, EACH)
     views = [dict(np.load(store.view_path(s, key))) for s in chosen["sample"]]
     columns = max(len(v["slices"]) for v in views)
     figure = Figure(figsize=(2.2 * columns, 2.5 * len(views) + 0.5), layout="constrained")

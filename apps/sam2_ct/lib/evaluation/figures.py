@@ -113,12 +113,14 @@ def _figure(columns: int = 1, width: float = 6.0, height: float = 3.8) -> tuple[
     return figure, list(np.atleast_1d(figure.subplots(1, columns)))
 
 
-def _means(frame: pd.DataFrame, rows: Rows, score: str = "dice") -> np.ndarray:
-    return np.array([frame.loc[frame["key"] == r["key"], score].mean() for r in rows])
+def _means(frame: pd.DataFrame, rows: Rows) -> np.ndarray:
+    """Measured Dice, (rows,)."""
+    return np.array([frame.loc[frame["key"] == r["key"], "dice"].mean() for r in rows])
 
 
-def _published(rows: Rows, score: str = "dice") -> np.ndarray:
-    return np.array([r["published"].get(score, [np.nan])[0] for r in rows], dtype=float)
+def _published(rows: Rows) -> np.ndarray:
+    """The paper's Dice, (rows,); NaN where it has none."""
+    return np.array([r["published"].get("dice", [np.nan])[0] for r in rows], dtype=float)
 
 
 def _of(rows: Rows, experiment: str, frame: pd.DataFrame) -> list[Mapping]:

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import stats
 
 RESAMPLES = 2000
+SEED = 0
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,12 @@ class Paired:
     n: int
 
 
-def mean_interval(values: Sequence[float], cases: Sequence[str], seed: int = 0) -> Interval:
+def mean_interval(values: Sequence[float], cases: Sequence[str]) -> Interval:
     """Mean over samples with a percentile bootstrap interval over cases (scipy).
 
     Args:
         values: (n,) one figure a sample.
         cases: (n,) which case each is of.
-        seed: of the resampling.
     """
     values = np.asarray(values, dtype=float)
     if len(values) == 0:
@@ -64,7 +64,7 @@ def mean_interval(values: Sequence[float], cases: Sequence[str], seed: int = 0) 
         vectorized=True,
         n_resamples=RESAMPLES,
         method="percentile",
-        random_state=np.random.default_rng(seed),
+        random_state=np.random.default_rng(SEED),
     ).confidence_interval
     return Interval(mean, float(found.low), float(found.high))
 

@@ -128,9 +128,7 @@ def first_item(value: object) -> object:
     return value
 
 
-def from_clicks(
-    marks: Marks, grid: Grid, *, axis: Axis | None = None, object_id: int = 1
-) -> Marked:
+def from_clicks(marks: Marks, grid: Grid, *, axis: Axis | None = None) -> Marked:
     """Points and region of interest of a SmartEdit (deepgrow) request, 2-D or 3-D.
 
     Points are grouped by slice. Without any point, the ROI is a box on its middle slice.
@@ -139,23 +137,23 @@ def from_clicks(
         marks: of the request.
         grid: of the image file.
         axis: the direction of the slices; by default the third dimension of the file.
-        object_id: the object all of this is about.
+
+    Returns:
+        Prompts of object 1.
 
     Raises:
         BadInput: nothing marked, or outside the volume.
     """
     axis = grid.axis_of(2) if axis is None else axis
     roi = marks.within(grid)
-    prompts: list[Prompt] = list(
-        group_points(marks.foreground, marks.background, grid, axis, object_id)
-    )
+    prompts: list[Prompt] = [*group_points(marks.foreground, marks.background, grid, axis, 1)]
     if not prompts:
         if roi is None:
             raise BadInput("no point and no region of interest: click on the object first")
         first, last = roi[0], roi[1] - 1
         dim, plane = grid.dim_of(axis), list(in_plane_dims(grid, axis))
         middle = int(first[dim] + last[dim]) // 2
-        prompts = [Box(axis, middle, object_id, first[plane], last[plane])]
+        prompts = [Box(axis, middle, 1, first[plane], last[plane])]
     return Marked(PromptSet(grid, tuple(prompts)), roi)
 
 

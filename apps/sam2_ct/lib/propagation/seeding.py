@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from lib.geometry import Axis, Grid
 from lib.prompts.types import Mask
 
+#: Masks wanted; fewer where the object is thinner than that.
+_COUNT = 3
+
 
 def cross_axis_masks(
-    logits: NDArray[np.floating[Any]], grid: Grid, axis: Axis, object_id: int, count: int = 3
+    logits: NDArray[np.floating[Any]], grid: Grid, axis: Axis, object_id: int
 ) -> list[Mask]:
-    """The most trustworthy cut of each of `count` equal parts of the object's extent along `axis`.
+    """The most trustworthy cut of each of three equal parts of the object's extent along `axis`.
 
     A cut is trusted by its area times the mean certainty |2p − 1| of its object voxels.
 
@@ -26,7 +29,6 @@ def cross_axis_masks(
         grid: their grid.
         axis: the axis to seed.
         object_id: object the masks are for.
-        count: masks wanted; fewer where the object is thinner than that.
 
     Returns:
         In slice order; none if the object is empty.
@@ -38,7 +40,7 @@ def cross_axis_masks(
     present = np.flatnonzero(trust)
     if len(present) == 0:
         return []
-    parts = np.array_split(np.arange(present[0], present[-1] + 1), count)
+    parts = np.array_split(np.arange(present[0], present[-1] + 1), _COUNT)
     chosen = [
         int(part[np.argmax(trust[part])]) for part in parts if len(part) and trust[part].any()
     ]

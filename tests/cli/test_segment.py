@@ -190,6 +190,54 @@ def test_no_folder_for_the_result(segment, ct, prompts, tmp_path, capsys):
     )
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"-o": "ct.nii.gz"},
+        {"-o": "prompts.nii.gz"},
+        {"-o": "sub/../ct.nii.gz"},
+        {"-o": "link.nii.gz"},
+        {"--report": "ct.nii.gz"},
+        {"--report": "out.nii.gz"},
+        {"-o": "out.nii.gz", "--report": "out.png", "--picture": "out.png"},
+        {"--report": "nowhere/report.json"},
+        {"--report": "sub"},
+        {"-o": "sub.nii.gz"},
+        {"--points": "pts.json", "--report": "pts.json"},
+    ],
+)
+def test_nothing_is_written_over_what_is_read_or_written(
+    segment, ct, prompts, tmp_path, capsys, named
+):
+    """Told before the work, so that neither hours nor a CT are lost."""
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub.nii.gz").mkdir()
+    (tmp_path / "link.nii.gz").symlink_to(ct)
+    (tmp_path / "pts.json").write_text('[{"foreground": [[18, 16, 7]]}]')
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    words = [
+        w for name, value in {"-o": "out.nii.gz", **named}.items() for w in (name, tmp_path / value)
+    ]
+    assert segment(ct, "--prompts", prompts, *words) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: cannot write")
+    assert said.count("\n") == 1  # no work began
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("words", [["sample", "FILE/x"], ["sample", "FILE", "--dicom", "straight"]])
+def test_what_the_system_refuses_is_one_line(tmp_path, capsys, words):
+    file = tmp_path / "file"
+    file.touch()
+    assert execute(app, [word.replace("FILE", str(file)) for word in words]) == 2
+    assert str(file) in one_line(capsys)
+
+
+def test_a_pipe_is_no_volume(segment, ct, prompts, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe.nii.gz")
+    refused(segment, capsys, tmp_path, "no file", tmp_path / "pipe.nii.gz", "--prompts", prompts)
+
+
 def test_not_in_hu_is_a_warning(segment, ct_array, prompts, tmp_path):
     shifted = save(ct_array - ct_array.min(), tmp_path / "shifted.nii.gz")
     out, report = tmp_path / "out.nii.gz", tmp_path / "report.json"

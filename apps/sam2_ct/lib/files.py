@@ -44,18 +44,37 @@ def check_folder(path: Path) -> None:
 
 
 def check_picture(path: Path) -> None:
-    """Say before the work starts that the picture `path` cannot be written.
+    """Say before the work starts that a picture has another ending than .png.
 
     Raises:
-        BadInput: another ending than .png, no such folder, or one that may only be read.
+        BadInput: it has.
     """
     if path.suffix.lower() != PICTURE:
         raise BadInput(f"cannot write the picture {path}: its name must end in {PICTURE}")
-    check_folder(path)
-    if path.is_dir():
-        raise BadInput(f"cannot write the picture {path}: it is a folder")
-    if not os.access(path.parent, os.W_OK):
-        raise BadInput(f"cannot write the picture {path}: the folder may only be read")
+
+
+def check_places(written: Iterable[Path], read: Iterable[Path] = ()) -> None:
+    """Say before the work starts that a file cannot be written, or would take another's place.
+
+    Args:
+        written: files to be written.
+        read: files that are read, which stay as they are.
+
+    Raises:
+        BadInput: no such folder, or one that may only be read; a folder of that name; a file that
+            is read, or written twice.
+    """
+    taken = {os.path.realpath(path) for path in read}
+    for path in written:
+        check_folder(path)
+        if path.is_dir():
+            raise BadInput(f"cannot write {path}: it is a folder")
+        if not os.access(path.parent, os.W_OK):
+            raise BadInput(f"cannot write {path}: the folder may only be read")
+        place = os.path.realpath(path)
+        if place in taken:
+            raise BadInput(f"cannot write {path}: the same file is named twice, choose another")
+        taken.add(place)
 
 
 def write_whole(path: str | Path, write: Callable[[Path], None]) -> None:

@@ -39,6 +39,9 @@ def execute(
         return _one_line(error.format_message())
     except (BadInput, Unavailable) as error:
         return _one_line(str(error))
+    except OSError as error:  # a folder that cannot be made, a disk that is full
+        named = f"{error.filename}: " if error.filename else ""
+        return _one_line(f"{named}{error.strerror or error}")
     except Cancelled as error:
         print(f"interrupted: {error}", file=sys.stderr)
         return INTERRUPTED

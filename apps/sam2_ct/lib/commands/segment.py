@@ -14,7 +14,7 @@ from lib.commands.options import with_options
 from lib.configs.option import Where, read_options
 from lib.configs.options import ServerOptions, Settings
 from lib.errors import BadInput
-from lib.files import DICOM_SEG, check_folder, check_output, check_picture, write_json
+from lib.files import DICOM_SEG, check_output, check_picture, check_places, write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,12 +61,14 @@ def segment(
     _check_output(output, ct)
     if picture is not None:
         check_picture(picture)
+    outputs = [path for path in (output, report, picture) if path is not None]
+    check_places(outputs, [path for path in (ct, prompts, points, replay_log) if path is not None])
     chosen = read_options(ServerOptions, options)
     settings = Settings.parse(options)
     if replay_log is not None:
         if prompts is not None or points is not None:
             raise BadInput("the log has its prompts: leave --prompts and --points out")
-        return _replay(replay_log, ct, output, chosen, report, picture)
+        return _replay(replay_log, ct, outputs, chosen, report, picture)
     if ct is None:
         raise BadInput("no volume: name a NIfTI or NRRD file, or a folder with one DICOM series")
     if prompts is None and points is None:
@@ -155,7 +157,7 @@ def read_prompts(
 def _replay(
     log: Path,
     ct: Path | None,
-    output: Path,
+    outputs: Sequence[Path],
     chosen: ServerOptions,
     report: Path | None,
     picture: Path | None,
@@ -164,7 +166,8 @@ def _replay(
     from lib.engine.log import read_log
     from lib.engine.replay import replay
 
-    logged = read_log(log)
+    logged, output = read_log(log), outputs[0]
+    check_places(outputs, [logged.volume])
     names = named({value: name for name, value in logged.label_names.items()})
     case, outcome = replay(
         log,
@@ -263,12 +266,15 @@ def _check_output(output: Path, ct: Path | None) -> None:
     """As `check_output`; a DICOM SEG is written for a DICOM series only."""
     if output.suffix.lower() != DICOM_SEG:
         return check_output(output)
-    check_folder(output)
     if ct is not None and not ct.is_dir():
         raise BadInput(
             f"{output} would be a DICOM SEG, which refers to the images of a series: give a folder "
             "with one as CT, or choose .nii.gz"
         )
+    if ct is not None and output.exists() and output.resolve().parent == ct.resolve():
+        from lib.transforms.dicom import series_files
+
+        check_places([output], series_files(ct)[0])
 
 
 def _write_report(outcome: Outcome, path: Path | None) -> None:

@@ -143,7 +143,7 @@ def _read(path: Path) -> Volume:
 
 def _promised(path: Path) -> Header:
     """The header of a NIfTI or NRRD file whose ending says what it is."""
-    if not path.exists():
+    if not path.is_file():  # whoever opens a pipe may wait for ever
         raise BadInput(f"there is no file or folder {path}")
     name = path.name.lower()
     if not name.endswith((*NIFTI, ".nrrd")):

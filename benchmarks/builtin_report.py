@@ -30,11 +30,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "apps" / "sam2_ct")]
 
 from lib.evaluation.baselines import interpolate_and_threshold, interpolate_slices
+from lib.evaluation.metrics import overlap
 from lib.geometry import Axis
 from lib.models.build import LoadedModel, load_predictor
 from lib.prompts.simulated import positions
 from lib.propagation.inferer import PseudoVideoInferer
-from tools.training.trial import Object, dice, phantom_objects, real_objects, segment
+from tools.training.trial import Object, phantom_objects, real_objects, segment
 
 POLICIES = ("baseline", "sps", "is", "is+sps", *(f"sliced{k}" for k in range(7)),
             *(f"gate{k}" for k in range(1, 7)), "stride2", "stride4")  # fmt: skip
@@ -72,7 +73,7 @@ def measure(inferer: PseudoVideoInferer, thing: Object, group: str) -> Iterable[
     """Everything the report says about one object."""
 
     def row(method: str, prompts: str, mask: np.ndarray) -> Row:
-        return Row(group, thing.name, thing.slices, method, prompts, dice(mask, thing.truth))
+        return Row(group, thing.name, thing.slices, method, prompts, overlap(mask, thing.truth)[0])
 
     for policy in POLICIES:
         yield row(policy, "3", segment(inferer, thing, policy=policy))
@@ -96,10 +97,9 @@ def measure(inferer: PseudoVideoInferer, thing: Object, group: str) -> Iterable[
             yield row(method, count, mask)
 
 
-def mean_dice(data: pd.DataFrame, longer: int = 0) -> pd.DataFrame:
-    """Mean Dice by (method, prompts) and group, over objects of more than ``longer`` slices."""
-    kept = data[data["slices"] > longer]
-    return kept.pivot_table(index=["method", "prompts"], columns="group", values="dice")
+def mean_dice(data: pd.DataFrame) -> pd.DataFrame:
+    """Mean Dice by (method, prompts) and group."""
+    return data.pivot_table(index=["method", "prompts"], columns="group", values="dice")
 
 
 def against_interpolation(data: pd.DataFrame) -> pd.DataFrame:

@@ -24,6 +24,7 @@ import lib  # noqa: F401  before torch: it says how waiting threads behave
 from lib.configs.options import Settings
 from lib.engine.pipeline import Pipeline
 from lib.engine.recipe import Recipe
+from lib.evaluation.metrics import overlap
 from lib.geometry import Axis
 from lib.models.build import load_predictor
 from lib.models.precision import Precision
@@ -63,11 +64,6 @@ def largest_change(exact: np.ndarray, half: np.ndarray) -> float:
     return float(np.abs(a - b)[own].max(initial=0.0))
 
 
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    """Of two masks."""
-    return 2.0 * float((a & b).sum()) / float(a.sum() + b.sum())
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -94,7 +90,7 @@ def main() -> None:
         chosen = sorted({int(there[0]), int(there[len(there) // 2]), int(there[-1])})
         prompts = from_labelmap(truth, grid, Axis.AXIAL, chosen)
         masks = [engine(ct, prompts, settings) for engine in (exact, half)]
-        first, second = (dice(mask, truth > 0) for mask in masks)
+        first, second = (overlap(mask, truth > 0)[0] for mask in masks)
         moved = largest_change(exact.logits[1], half.logits[1])
         worst = [max(worst[0], abs(second - first)), max(worst[1], moved)]
         name = f"{ct.parent.name}/{path.name.removesuffix('.nii.gz')}"

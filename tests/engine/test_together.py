@@ -28,7 +28,7 @@ def test_four_bones_of_an_abdomen(real):  # noqa: F811
     for number, bone in enumerate(BONES, start=1):
         labels, grid = load_labelmap(folder / "segmentations" / f"{bone}.nii.gz")
         truth[number] = labels > 0
-        marked[number] = mask_prompts(truth[number], grid, object_id=number)
+        marked[number] = mask_prompts(truth[number], grid).renamed({1: number})
     together = PromptSet(grid, tuple(p for s in marked.values() for p in s.prompts))
     both = pipeline.carry_out(case, Recipe(together, settings)).labels
     for number, prompts in marked.items():

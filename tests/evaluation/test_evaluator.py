@@ -10,11 +10,11 @@ from scipy import ndimage
 from lib.configs.options import Settings
 from lib.engine.pipeline import Pipeline
 from lib.engine.recipe import Recipe
-from lib.evaluation import evaluator as evaluators
 from lib.evaluation import split as splits
+from lib.evaluation import trial
 from lib.evaluation.configurations import Configuration, Method, Scope
 from lib.evaluation.dataset import classes
-from lib.evaluation.evaluator import Evaluator
+from lib.evaluation.evaluator import Equipment, Evaluator
 from lib.evaluation.metrics import overlap, reach
 from lib.evaluation.protocol import SceneMaker
 from lib.geometry import Axis
@@ -32,7 +32,7 @@ def sample(dataset):
 
 @pytest.fixture(scope="module")
 def evaluator(dataset, checkpoint):
-    return Evaluator(evaluators.Recipe(dataset, "builtin", checkpoint, "cpu", frozenset()), "mine")
+    return Evaluator(Equipment(dataset, "builtin", checkpoint, "cpu", frozenset()), "mine")
 
 
 def parse(**options):
@@ -197,7 +197,7 @@ def test_a_slice_without_the_object_is_wiped_if_anything_was_found_there(
         return SimpleNamespace(labels=labels.astype(np.uint8), report=said)
 
     monkeypatch.setattr(Pipeline, "carry_out", carry_out)
-    monkeypatch.setattr(evaluators, "following", lambda *_, **__: 10)  # the object ends on 9
+    monkeypatch.setattr(trial, "following", lambda *_, **__: 10)  # the object ends on 9
     options = {"scope": "volume", "prompts": "inner-2", "rounds": "1"}
     (record,) = results(evaluator, sample, parse(**options)).values()
     first, second = record["rounds"]
@@ -207,7 +207,7 @@ def test_a_slice_without_the_object_is_wiped_if_anything_was_found_there(
 
 
 def test_interpolation_is_wiped_too(evaluator, sample, monkeypatch):
-    monkeypatch.setattr(evaluators, "following", lambda *_, **__: 5)
+    monkeypatch.setattr(trial, "following", lambda *_, **__: 5)
     scenes = evaluator.scenes
 
     def hollow(*asked):

@@ -19,7 +19,7 @@ from lib.commands import evaluate
 from lib.evaluation import split as splits
 from lib.evaluation.cluster import Worker
 from lib.evaluation.configurations import Configuration
-from lib.evaluation.evaluator import Evaluator, Recipe
+from lib.evaluation.evaluator import Equipment, Evaluator
 from lib.evaluation.store import ResultStore
 from lib.places import APP
 
@@ -144,7 +144,7 @@ def test_a_worker_keeps_what_it_measured_before_the_memory_ran_out(
         return one(evaluator, sample, configuration)
 
     monkeypatch.setattr(Evaluator, "_one", scarce)
-    worker = Worker(Recipe(dataset, "builtin", checkpoint, "cpu"), "mine")
+    worker = Worker(Equipment(dataset, "builtin", checkpoint, "cpu"), "mine")
     pair = [Configuration.parse({"window": w}).on("mine") for w in ("bone", "none")]
     _, results, reason = worker.evaluate((splits.read(split).samples[0], pair))
     assert [r.record["configuration"] for r in results] == [pair[0].key]

@@ -9,7 +9,7 @@ from tools.phantoms import tissues
 from tools.phantoms.scene import Scene, Tissue
 
 
-def add_body(scene: Scene, margin: float = 0.0) -> None:
+def add_body(scene: Scene) -> None:
     """Fat, with muscle inside, as an elliptic column that may be wider than the volume."""
     rng = scene.rng
     half = scene.size / 2
@@ -17,7 +17,7 @@ def add_body(scene: Scene, margin: float = 0.0) -> None:
         scene.hu[:] = rng.uniform(-120, 70)
         radii = half * 3
     else:
-        radii = half * rng.uniform(0.85, 1.5, 3) + margin
+        radii = half * rng.uniform(0.85, 1.5, 3)
     center = [*rng.uniform(-0.15, 0.15, 2) * half[:2], 0.0]
     height = half[2] * 2
     wall = rng.uniform(0.05, 0.3) * radii.min()
@@ -57,13 +57,13 @@ def add_organs(scene: Scene, count: int) -> None:
         )
 
 
-def add_vessels(scene: Scene, count: int, bright: float = 0.3) -> None:
-    """Wandering tubes along z; a share of ``bright`` carries contrast agent."""
+def add_vessels(scene: Scene, count: int) -> None:
+    """Wandering tubes along z; three of ten carry contrast agent."""
     rng = scene.rng
     for _ in range(count):
         path = _wander(rng, scene.size)
         radius = rng.uniform(1.5, 11)
-        level = rng.uniform(150, 420) if rng.random() < bright else rng.uniform(20, 80)
+        level = rng.uniform(150, 420) if rng.random() < 0.3 else rng.uniform(20, 80)
         scene.add(
             lambda p, way=path, r=radius: shapes.tube(p, way, r),
             path.min(0) - radius,
@@ -72,9 +72,9 @@ def add_vessels(scene: Scene, count: int, bright: float = 0.3) -> None:
         )
 
 
-def _wander(rng: np.random.Generator, size: np.ndarray, knots: int = 6) -> np.ndarray:
-    """(knots, 3) a path from below to above the volume, in mm."""
-    z = np.linspace(-0.6, 0.6, knots) * size[2]
+def _wander(rng: np.random.Generator, size: np.ndarray) -> np.ndarray:
+    """(6, 3) a path from below to above the volume, in mm."""
+    z = np.linspace(-0.6, 0.6, 6) * size[2]
     start = rng.uniform(-0.4, 0.4, 2) * size[:2]
-    steps = np.cumsum(rng.normal(0, 0.06, (knots, 2)) * size[2], axis=0)
+    steps = np.cumsum(rng.normal(0, 0.06, (6, 2)) * size[2], axis=0)
     return np.column_stack([start + steps, z])

@@ -79,9 +79,9 @@ def add_skull(scene: Scene, label: int) -> None:
     scene.add(solid, center - radii, center + radii, tissues.thin_bone(rng), label=label, rough=0.5)
 
 
-def add_plates(scene: Scene, first_label: int = 1) -> int:
+def add_plates(scene: Scene) -> int:
     """One to six plates, touching or not; returns the next free label."""
-    label = first_label
+    label = 1
     for _ in range(int(scene.rng.integers(1, 7))):
         add_plate(scene, label)
         label += 1

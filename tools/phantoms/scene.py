@@ -109,9 +109,8 @@ class Scene:
         *,
         label: int = 0,
         rough: float = 0.0,
-        over: bool = False,
     ) -> int:
-        """Paints a body on what is there; returns how many voxels got ``label``.
+        """Paints a body; what is labelled already keeps its voxels. Returns how many it got.
 
         Args:
             solid: points (..., 3) in mm → signed distance (...) in mm.
@@ -120,7 +119,6 @@ class Scene:
             tissue: what it is made of.
             label: number in the label map; 0 paints HU only.
             rough: standard deviation in mm of bumps on the surface.
-            over: takes voxels from bodies labelled before, rather than leaving them.
         """
         at = self.window(lo, hi)
         points = self.points[at]
@@ -130,10 +128,8 @@ class Scene:
         if rough > 0:
             knots = np.maximum(2, np.array(distance.shape) * self.spacing / (8 * rough + 3))
             distance = distance + rough * smooth_noise(self.rng, distance.shape, knots)
-        cover = shapes.coverage(distance, self.voxel)
         taken = self.labels[at] > 0
-        if not over:
-            cover = np.where(taken, 0, cover)
+        cover = np.where(taken, 0, shapes.coverage(distance, self.voxel))
         value = np.float32(tissue.core)
         if tissue.grain > 0:
             knots = np.maximum(2, np.array(distance.shape) * self.spacing / 6)
@@ -144,7 +140,7 @@ class Scene:
             value = value + (tissue.cortex - tissue.core) * wall
         hu = self.hu[at]
         hu += cover * (value - hu)
-        inside = (distance < 0) & (over | ~taken)
+        inside = (distance < 0) & ~taken
         if label:
             self.labels[at][inside] = label
         return int(inside.sum())

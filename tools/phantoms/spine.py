@@ -106,13 +106,13 @@ class VertebraForm:
         return self.depth + 2 * self.canal + 2 * self.arch + max(self.spinous, self.transverse) + 8
 
 
-def add_spine(scene: Scene, first_label: int = 1, *, ribs: bool = False) -> int:
-    """A chain through the whole volume, and beyond; returns the next free label."""
+def add_spine(scene: Scene, *, ribs: bool) -> None:
+    """A chain through the whole volume, and beyond."""
     rng = scene.rng
     form = VertebraForm.random(rng)
     gap = rng.uniform(2, 7)
     pitch = 2 * form.height + gap
-    label = first_label
+    label = 1
     x, y = rng.uniform(-0.15, 0.15, 2) * scene.size[:2] + (0, rng.uniform(-0.1, 0.2) * 60)
     tilt = rng.normal(0, 8, 2)
     turn = rng.normal(0, 8)
@@ -152,7 +152,6 @@ def add_spine(scene: Scene, first_label: int = 1, *, ribs: bool = False) -> int:
         tilt = tilt * 0.7 + rng.normal(0, 4, 2)
         turn = turn * 0.8 + rng.normal(0, 2)
         tissue = Tissue(tissue.core + rng.normal(0, 20), tissue.cortex, tissue.wall, tissue.grain)
-    return label
 
 
 def _add_rib_pair(

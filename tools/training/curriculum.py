@@ -113,9 +113,9 @@ def phase_at(step: int, curriculum: tuple[Phase, ...] = CURRICULUM) -> tuple[Pha
     raise IndexError("the curriculum is over")
 
 
-def total_steps(curriculum: tuple[Phase, ...] = CURRICULUM) -> int:
+def total_steps() -> int:
     """Steps of all phases together."""
-    return sum(phase.steps for phase in curriculum)
+    return sum(phase.steps for phase in CURRICULUM)
 
 
 def learning_rate(step: int, curriculum: tuple[Phase, ...] = CURRICULUM) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from hydra.utils import instantiate
@@ -89,13 +88,11 @@ def multiplied_attention() -> Iterator[None]:
         functional.scaled_dot_product_attention = stock
 
 
-def build(
-    image_size: int = 128, device: str = "cpu", *, config: Path = CONFIG, cls: type = TrainableSAM2
-) -> TrainableSAM2:
+def build(image_size: int, device: str = "cpu") -> TrainableSAM2:
     """A fresh network from the shipped configuration, initialised so that it learns."""
-    settings = OmegaConf.load(config).model
+    settings = OmegaConf.load(CONFIG).model
     settings.image_size = image_size
-    settings._target_ = f"{cls.__module__}.{cls.__qualname__}"
+    settings._target_ = f"{TrainableSAM2.__module__}.{TrainableSAM2.__qualname__}"
     model = instantiate(settings, _recursive_=True)
     with torch.no_grad():
         # Objects are there until learnt otherwise, and a mask prompt starts as SAM's logits.

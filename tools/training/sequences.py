@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
+from lib.propagation.video import IMAGE_MEAN, IMAGE_STD
 from tools.training.curriculum import CURRICULUM, Phase, phase_at
 from tools.training.timeline import Timeline, draw_timeline
 
-MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
-STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+MEAN, STD = (torch.tensor(values).view(3, 1, 1) for values in (IMAGE_MEAN, IMAGE_STD))
 FEWEST_SLICES = 6
 FEWEST_VOXELS = 40
 # Share of the sequences past an end that have another object to run into there.

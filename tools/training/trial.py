@@ -46,24 +46,21 @@ class Object:
         return self.truth.shape[2]
 
 
-def around(
-    name: str, hu: NDArray, truth: NDArray[np.bool_], spacing: NDArray, axial: bool = True
-) -> Object:
-    """Cuts to the object's box plus 25 % or 16 mm; along z to its range, unless not ``axial``."""
+def around(name: str, hu: NDArray, truth: NDArray[np.bool_], spacing: NDArray) -> Object:
+    """Cuts to the object's box plus 25 % or 16 mm; along z to its range."""
     where = np.argwhere(truth)
     low, high = where.min(0), where.max(0) + 1
     margin = np.ceil(np.maximum(0.25 * (high - low), 16.0 / spacing)).astype(int)
-    if axial:
-        margin[2] = 0
+    margin[2] = 0
     low, high = np.maximum(low - margin, 0), np.minimum(high + margin, truth.shape)
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     grid = Grid(truth[box].shape, np.diag([*spacing, 1.0]))
     return Object(name, hu[box].astype(np.float32), truth[box], grid)
 
 
-def phantom_objects(count: int, first_seed: int = UNSEEN, each: int = 3) -> Iterator[Object]:
-    """Objects of more than six slices of ``count`` unseen phantoms, at most ``each`` of one."""
-    for seed in range(first_seed, first_seed + count):
+def phantom_objects(count: int) -> Iterator[Object]:
+    """Objects of more than six slices of ``count`` unseen phantoms, at most three of one."""
+    for seed in range(UNSEEN, UNSEEN + count):
         phantom = generate(seed)
         spacing = np.array(phantom.spacing)
         labels = [k for k in np.unique(phantom.labels) if k]
@@ -73,9 +70,9 @@ def phantom_objects(count: int, first_seed: int = UNSEEN, each: int = 3) -> Iter
             truth = phantom.labels == label
             if np.count_nonzero(truth.any((0, 1))) < FEWEST_SLICES or truth.sum() < 100:
                 continue
-            yield around(f"{seed - first_seed}-{phantom.kind}-{label}", phantom.hu, truth, spacing)
+            yield around(f"{seed - UNSEEN}-{phantom.kind}-{label}", phantom.hu, truth, spacing)
             taken += 1
-            if taken == each:
+            if taken == 3:
                 break
 
 
@@ -99,10 +96,9 @@ def segment(
     policy: str = "baseline",
     propagation: str = "single",
     axes: tuple[Axis, ...] = (Axis.AXIAL,),
-    window: str = "bone",
 ) -> NDArray[np.bool_]:
     """The engine's (X, Y, Z) mask from ``marks`` on the slices that ``strategy`` names."""
-    image = PRESETS[window].apply(thing.hu)
+    image = PRESETS["bone"].apply(thing.hu)
     prompts: list = []
     for axis in axes:
         prompts += MARKS[marks](thing.truth, thing.grid, strategy, axis).prompts
@@ -111,8 +107,3 @@ def segment(
     )
     found = inferer(image, PromptSet(thing.grid, tuple(prompts)), settings)
     return found.logits[1] > 0
-
-
-def dice(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    """Overlap of two masks, 0 to 1."""
-    return float(2 * (mask & truth).sum() / max(1, mask.sum() + truth.sum()))

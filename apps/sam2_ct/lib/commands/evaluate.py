@@ -108,7 +108,7 @@ def run_command(
     # torch and the engine load here, after everything cheap has been checked
     from lib.evaluation import configurations as rows_module
     from lib.evaluation import runner
-    from lib.evaluation.evaluator import Recipe
+    from lib.evaluation.evaluator import Equipment
     from lib.evaluation.store import ResultStore
     from lib.models.build import load_predictor
     from lib.models.registry import BUILTIN
@@ -126,7 +126,7 @@ def run_command(
     shown = {r.configuration.key for r in rows if r.table in ("1", "own")}
     # workers take the very same weights, without choosing again
     name = BUILTIN if loaded.name == "untrained" else loaded.name
-    recipe = Recipe(
+    equipment = Equipment(
         root.resolve(),
         model if checkpoint else name,
         checkpoint and checkpoint.resolve(),
@@ -135,7 +135,7 @@ def run_command(
         cache_mb << 20,
     )
     store = ResultStore(out)
-    job = runner.Job(root, drawn, split_file, rows, loaded, recipe, base, ray)
+    job = runner.Job(root, drawn, split_file, rows, loaded, equipment, base, ray)
     try:
         failed = runner.run(job, store)
     except KeyboardInterrupt:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lib.errors import Unavailable
 from lib.evaluation.configurations import Configuration
-from lib.evaluation.evaluator import UNMEASURABLE, Evaluator, Recipe, Result, reason_of
+from lib.evaluation.evaluator import UNMEASURABLE, Equipment, Evaluator, Result, reason_of
 from lib.evaluation.split import Sample
 
 _APP = Path(__file__).resolve().parents[2]
@@ -23,8 +23,8 @@ Task = tuple[Sample, Sequence[Configuration]]
 class Worker:
     """What an actor is: an evaluator that answers with all results of a sample, or a reason."""
 
-    def __init__(self, recipe: Recipe, run_model: str) -> None:
-        self.evaluator = Evaluator(recipe, run_model)
+    def __init__(self, equipment: Equipment, run_model: str) -> None:
+        self.evaluator = Evaluator(equipment, run_model)
 
     def evaluate(self, task: Task) -> tuple[Sample, list[Result], str | None]:
         """Results of one sample, and why there are no more of them if it cannot be measured."""
@@ -38,14 +38,14 @@ class Worker:
 
 
 def spread(
-    address: str, tasks: Sequence[Task], recipe: Recipe, run_model: str
+    address: str, tasks: Sequence[Task], equipment: Equipment, run_model: str
 ) -> Iterator[tuple[Sample, list[Result], str | None]]:
     """Evaluate tasks on a cluster; answers come as they are ready.
 
     Args:
         address: of a Ray cluster, or `local` to start one on this machine.
         tasks: samples and what to measure of each.
-        recipe: what each worker makes its evaluator of.
+        equipment: what each worker makes its evaluator of.
         run_model: the name by which configurations call its model.
 
     Raises:
@@ -82,11 +82,11 @@ def spread(
         ) from error
     try:
         have = ray.cluster_resources()
-        gpus = int(have.get("GPU", 0)) if recipe.device != "cpu" else 0
+        gpus = int(have.get("GPU", 0)) if equipment.device != "cpu" else 0
         places = gpus or int(have.get("CPU", 1))
         needs = {"num_gpus": 1} if gpus else {"num_cpus": 1}
         actor = ray.remote(**needs)(Worker)
-        workers = [actor.remote(recipe, run_model) for _ in range(min(places, len(tasks)))]
+        workers = [actor.remote(equipment, run_model) for _ in range(min(places, len(tasks)))]
         pool = ActorPool(workers)
         yield from pool.map_unordered(lambda worker, task: worker.evaluate.remote(task), tasks)
     except ray.exceptions.RayError as error:

@@ -17,10 +17,11 @@ from lib.errors import Unavailable
 from lib.evaluation import cluster
 from lib.evaluation import split as splits
 from lib.evaluation.configurations import Configuration, Method, Row
-from lib.evaluation.evaluator import UNMEASURABLE, Evaluator, Recipe, Result, device_name, reason_of
+from lib.evaluation.evaluator import UNMEASURABLE, Equipment, Evaluator, Result, reason_of
 from lib.evaluation.progress import RunProgress
 from lib.evaluation.split import Sample, Split
 from lib.evaluation.store import FORMAT, ResultStore
+from lib.evaluation.trial import device_name
 from lib.models.build import LoadedModel
 from lib.models.download import fetch
 from lib.models.registry import BUILTIN, CHECKPOINTS
@@ -38,7 +39,7 @@ class Job:
         split_file: where the split was read from.
         rows: what to measure.
         loaded: the run's model.
-        recipe: the same for workers.
+        equipment: the same for workers.
         base: options that rows leave out.
         ray: address of a cluster, `local`, or None.
     """
@@ -48,7 +49,7 @@ class Job:
     split_file: Path
     rows: Sequence[Row]
     loaded: LoadedModel
-    recipe: Recipe
+    equipment: Equipment
     base: Settings
     ray: str | None = None
 
@@ -107,13 +108,14 @@ def _results(
     if not tasks:
         return
     if job.ray is not None:
-        for sample, results, reason in cluster.spread(job.ray, tasks, job.recipe, job.loaded.name):
+        answers = cluster.spread(job.ray, tasks, job.equipment, job.loaded.name)
+        for sample, results, reason in answers:
             if reason is not None:
                 yield sample, None, reason
             for result in results:
                 yield sample, result, None
         return
-    evaluator = Evaluator(job.recipe, job.loaded.name, job.loaded)
+    evaluator = Evaluator(job.equipment, job.loaded.name, job.loaded)
     for sample, configurations in tasks:
         try:
             for result in evaluator.evaluate(sample, configurations):

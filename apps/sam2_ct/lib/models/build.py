@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.resources
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -218,21 +219,12 @@ def _assemble(
     folder: Path | None,
     *,
     name: str | None = None,
-    warnings: list[str] | None = None,
+    warnings: Sequence[str] = (),
 ) -> LoadedModel:
     predictor = build_network(read_config(kind, folder))
     put_into(predictor, weights, kind.name)
-    numerics = choose(precision, abilities(device), predictor.hidden_dim)
-    put_to_work(predictor.to(device), numerics)
-    return LoadedModel(
-        predictor=predictor,
-        name=name or kind.name,
-        sha256=weights.sha256,
-        image_size=predictor.image_size,
-        device=device,
-        numerics=numerics,
-        warnings=tuple(warnings or ()),
-    )
+    loaded = _at_work(predictor, name or kind.name, weights.sha256, device, precision)
+    return replace(loaded, warnings=tuple(warnings))
 
 
 def _untrained(
@@ -240,7 +232,7 @@ def _untrained(
     device: torch.device,
     precision: Precision,
     folder: Path | None,
-    warnings: list[str],
+    warnings: Sequence[str],
 ) -> LoadedModel:
     """Random weights in place of the built-in checkpoint, said loudly."""
     config = read_config(kind, folder)
@@ -248,18 +240,20 @@ def _untrained(
         f"UNTRAINED NETWORK: {place_of(kind, folder)} is missing, so random weights are used and "
         "every mask and Dice value means nothing"
     )
-    predictor = build_network(config).to(device)
+    # Not a file's hash, but as distinct: caches are keyed by it.
+    sha256 = hashlib.sha256(f"untrained, seed 0\n{OmegaConf.to_yaml(config)}".encode()).hexdigest()
+    loaded = _at_work(build_network(config), "untrained", sha256, device, precision)
+    return replace(loaded, trained=False, warnings=(*warnings, warning))
+
+
+def _at_work(
+    predictor: SAM2VideoPredictor,
+    name: str,
+    sha256: str,
+    device: torch.device,
+    precision: Precision,
+) -> LoadedModel:
+    """A predictor with its weights, on its device, computing as chosen."""
     numerics = choose(precision, abilities(device), predictor.hidden_dim)
-    put_to_work(predictor, numerics)
-    recipe = "untrained, seed 0\n" + OmegaConf.to_yaml(config)
-    return LoadedModel(
-        predictor=predictor,
-        name="untrained",
-        # Not a file's hash, but as distinct: caches are keyed by it.
-        sha256=hashlib.sha256(recipe.encode()).hexdigest(),
-        image_size=predictor.image_size,
-        device=device,
-        numerics=numerics,
-        trained=False,
-        warnings=(*warnings, warning),
-    )
+    put_to_work(predictor.to(device), numerics)
+    return LoadedModel(predictor, name, sha256, predictor.image_size, device, numerics)

@@ -52,22 +52,19 @@ def mask_prompts(
     grid: Grid,
     strategy: str = "first-middle-last",
     axis: Axis = Axis.AXIAL,
-    object_id: int = 1,
 ) -> PromptSet:
-    """Slices of the ground truth (X, Y, Z) as masks.
+    """Slices of the ground truth (X, Y, Z) as masks of object 1.
 
     Raises:
         BadInput: empty mask, unknown strategy.
     """
-    return PromptSet(grid, tuple(_masks(truth, grid, strategy, axis, object_id)))
+    return PromptSet(grid, tuple(_masks(truth, grid, strategy, axis)))
 
 
-def _masks(
-    truth: NDArray[Any], grid: Grid, strategy: str, axis: Axis, object_id: int
-) -> list[Mask]:
+def _masks(truth: NDArray[Any], grid: Grid, strategy: str, axis: Axis) -> list[Mask]:
     stack = np.moveaxis(np.asarray(truth, dtype=bool), grid.dim_of(axis), 0)
     return [
-        Mask(axis, index, object_id, stack[index].copy())
+        Mask(axis, index, 1, stack[index].copy())
         for index in positions(stack.any((1, 2)), strategy)
     ]
 
@@ -77,15 +74,14 @@ def box_prompts(
     grid: Grid,
     strategy: str = "first-middle-last",
     axis: Axis = Axis.AXIAL,
-    object_id: int = 1,
 ) -> PromptSet:
     """The tight boxes around the slices that `mask_prompts` would give.
 
     Raises:
         BadInput: empty mask, unknown strategy.
     """
-    masks = _masks(truth, grid, strategy, axis, object_id)
-    return PromptSet(grid, tuple(Box(axis, m.index, object_id, *box_around(m.mask)) for m in masks))
+    masks = _masks(truth, grid, strategy, axis)
+    return PromptSet(grid, tuple(Box(axis, m.index, 1, *box_around(m.mask)) for m in masks))
 
 
 def point_prompts(
@@ -93,14 +89,13 @@ def point_prompts(
     grid: Grid,
     strategy: str = "first-middle-last",
     axis: Axis = Axis.AXIAL,
-    object_id: int = 1,
 ) -> PromptSet:
     """One click at the centre of each slice that `mask_prompts` would give.
 
     Raises:
         BadInput: empty mask, unknown strategy.
     """
-    masks = _masks(truth, grid, strategy, axis, object_id)
+    masks = _masks(truth, grid, strategy, axis)
     return PromptSet(grid, tuple(click_prompt(m, 1) for m in masks))
 
 

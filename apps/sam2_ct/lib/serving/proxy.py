@@ -7,7 +7,6 @@ waits inside the event loop, without end.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from urllib.parse import quote
 
 import requests
@@ -58,7 +57,7 @@ def dicom_proxy(store: str, session: requests.Session) -> APIRouter:
             allow_redirects=False,
         )
         return StreamingResponse(
-            _pieces(answer),
+            answer.iter_content(_PIECE),
             status_code=answer.status_code,
             headers={k: answer.headers[k] for k in _BACK if k in answer.headers},
             background=BackgroundTask(answer.close),
@@ -71,7 +70,3 @@ def is_dicomweb_path(path: str) -> bool:
     """Whether this names studies, series or instances, or a part of them."""
     parts = path.rstrip("/").split("/")
     return parts[0] in _FIRST and len(parts) <= 12 and all(map(_PART.fullmatch, parts))
-
-
-def _pieces(answer: requests.Response) -> Iterator[bytes]:
-    yield from answer.iter_content(_PIECE)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi.responses import FileResponse
-from monailabel.config import settings as server_settings
-from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.app import MONAILabelApp
 
 from lib.engine.jobs import Job, JobBoard
@@ -14,6 +12,7 @@ from lib.errors import BadInput
 from lib.serving.clients import Caller, caller_of
 from lib.serving.downloads import download
 from lib.serving.images import key_of_image
+from lib.serving.roles import USER
 
 
 def own_routes(instance: MONAILabelApp, board: JobBoard, results: Results) -> APIRouter:
@@ -25,11 +24,7 @@ def own_routes(instance: MONAILabelApp, board: JobBoard, results: Results) -> AP
 
     asked_for = Depends(key_of)
 
-    router = APIRouter(
-        prefix="/sam2_ct",
-        tags=["SAM 2 CT"],
-        dependencies=[Depends(RBAC(server_settings.MONAI_LABEL_AUTH_ROLE_USER))],
-    )
+    router = APIRouter(prefix="/sam2_ct", tags=["SAM 2 CT"], dependencies=USER)
 
     @router.get("/queue", summary="What runs and what waits, per device; null: somebody else's")
     async def queue(caller: Caller = asker) -> dict[str, dict[str, list[str | None]]]:

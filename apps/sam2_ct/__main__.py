@@ -16,9 +16,13 @@ def main() -> None:
     if here not in sys.path:
         sys.path.insert(0, here)
 
-    from lib.commands import main as command_line
+    try:
+        from lib.commands import main as command_line
 
-    command_line.main(began=began)
+        command_line.main(began=began)
+    except KeyboardInterrupt:  # before, or when, there is nobody to say it better
+        print("interrupted: nothing was written", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

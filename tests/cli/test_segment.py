@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -268,6 +269,20 @@ def test_interrupted_leaves_nothing(tmp_path, ct_array, painted):
     assert process.returncode == 130, seen + rest
     assert "nothing was written" in rest
     assert set(tmp_path.iterdir()) == before
+
+
+def test_interrupted_while_it_loads(monkeypatch, capsys):
+    """Ctrl+C in the first second."""
+    entry = runpy.run_path(str(APP / "__main__.py"))["main"]
+
+    def interrupted(*_words, **_more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lib.commands.main.main", interrupted)
+    with pytest.raises(SystemExit) as left:
+        entry()
+    assert left.value.code == 130
+    assert capsys.readouterr().err == "interrupted: nothing was written\n"
 
 
 def test_same_request_same_result(segment, ct, prompts, tmp_path):

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from lib.commands import execute
+from lib.commands.main import app
 from lib.places import APP
 from lib.serving.auth.users import Role, User, UsersFile
 from lib.serving.process import SLICERS_CLIENT, free_port, page_of, url_of
@@ -30,6 +32,22 @@ def test_not_beyond_this_machine_without_a_word(tmp_path):
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: with --host 0.0.0.0 every machine")
     assert "serving" not in done.stdout
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid"])
+def test_an_address_of_another_machine_is_told_at_once(tmp_path, capsys, host):
+    words = [
+        "serve",
+        "--studies",
+        str(tmp_path),
+        "--port",
+        str(free_port()),
+        "--host",
+        host,
+        "--open",
+    ]
+    assert execute(app, words) == 2
+    assert f"error: no server can listen on {host} port" in capsys.readouterr().err
 
 
 @contextmanager

@@ -43,6 +43,7 @@ def test_own_checkpoint_is_the_only_one():
     [
         {"modle": "tiny"},
         {"policy": "x"},
+        {"model": "huge"},
         {"labels": "a,a"},
         {"labels": ","},
         {"max_upload_mb": "0"},

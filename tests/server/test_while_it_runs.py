@@ -1,6 +1,7 @@
 """Several people, long propagations: responsive, visible, stoppable, and exact."""
 
 import json
+import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -116,6 +117,22 @@ def test_others_jobs_show_without_names_and_ids(server, long_run):
     assert not any(name in str(server.jobs()) for name in ("annotator-", "long", run.job))
     assert server.jobs(image="long") == []  # which would tell whether somebody works on it
     assert [job["id"] for job in server.jobs(client_id=run.slicer.client_id)] == [run.job]
+
+
+def test_a_study_that_is_removed_meanwhile_is_answered_nevertheless(server, studies):
+    """Its voxels are read, and somebody waits for what was found."""
+    slicer, gone = server.slicer(), studies / "gone.nii.gz"
+    shutil.copyfile(studies / "long.nii.gz", gone)
+    with ThreadPoolExecutor(1) as pool:
+        within = {**LONG, "roi": [0, 39, 0, 39, 130, 170], "job": "job-of-a-study-that-goes"}
+        answer = pool.submit(slicer.smart_edit, "gone", CLICK, **within)
+        url = f"{server.url}/sam2_ct/jobs/job-of-a-study-that-goes"
+        deadline = time.monotonic() + 60
+        while not (found := requests.get(url, timeout=30)).ok or not found.json()["slices_done"]:
+            assert time.monotonic() < deadline
+        gone.unlink()
+    assert answer.result().status == 200, answer.result().detail
+    assert answer.result().labels.any()
 
 
 def test_newer_request_supersedes(server, long_run):

@@ -48,7 +48,7 @@ def serve(
     """Serve a folder of volumes on this machine, to 3D Slicer."""
     if not studies.is_dir():
         raise BadInput(f"{studies} is no folder: give --studies the one that holds the volumes")
-    check_free(port)
+    check_free(port, host)
     url = url_of(host, port)
     page = page_of(url, "" if users else SLICERS_CLIENT)
     banner = f"""

@@ -54,7 +54,7 @@ def serve_dicom(
     browser: Browser = False,
 ) -> None:
     """Serve a DICOMweb store on this machine, with OHIF."""
-    check_free(port)
+    check_free(port, host)
     out = output.resolve()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that Orthanc is stopped, too
     with ExitStack() as stack:

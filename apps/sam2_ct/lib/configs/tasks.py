@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from lib.configs.option import Option, Where, read_options
 from lib.configs.options import PromptOptions, ServerOptions, Settings, options_of
 from lib.errors import BadInput
+from lib.models.registry import resolve
 
 _UPSTREAM = {"server_mode"}  # MONAI Label's own keys, which come the same way
 
@@ -27,7 +28,7 @@ class TaskConfig(ServerOptions):
         """Read the strings of `--conf`.
 
         Raises:
-            BadInput: an unknown key, or a value that is not understood.
+            BadInput: an unknown key or model, or a value that is not understood.
         """
         known = {option.name for option in options_of(where=Where.SERVER)}
         unknown = set(conf) - known - _UPSTREAM
@@ -36,6 +37,8 @@ class TaskConfig(ServerOptions):
                 f"unknown --conf {', '.join(sorted(unknown))}: use {', '.join(sorted(known))}"
             )
         served = read_options(ServerOptions, conf)
+        if served.model != "auto":
+            resolve(served.model)  # an unknown one is told now, not to whoever asks first
         given = {f.name: getattr(served, f.name) for f in fields(served)}
         return cls(**given, settings=Settings.parse(conf))
 

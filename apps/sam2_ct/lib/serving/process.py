@@ -86,14 +86,25 @@ def _open_in_browser(address: str) -> None:
         print(f"  no browser was found on this machine: open {address} yourself", flush=True)
 
 
-def check_free(port: int) -> None:
-    """Make sure that nobody has the port.
+def check_free(port: int, host: str = LOOPBACK) -> None:
+    """Make sure that a server can listen there.
 
     Raises:
-        Unavailable: somebody has.
+        Unavailable: somebody has the port, or the address is not of this machine.
     """
     if answers(port):
         raise Unavailable(f"port {port} is taken: choose another one with --port")
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[
+            0
+        ]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn does
+            probe.bind(place)
+    except OSError as error:
+        raise Unavailable(
+            f"no server can listen on {host} port {port} of this machine: {error.strerror}"
+        ) from error
 
 
 def answers(port: int, address: str = LOOPBACK) -> bool:

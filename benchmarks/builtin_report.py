@@ -201,8 +201,8 @@ def main() -> int:
     model = load_predictor(args.model, args.checkpoint, args.device)
     for warning in model.warnings:
         print(warning, file=sys.stderr)
-    things = [(t, group_of(t.name, False)) for t in phantom_objects(args.phantoms)]
-    things += [(t, group_of(t.name, True)) for t in real_objects(args.real)]
+    things = [(t, group_of(t.name, real=False)) for t in phantom_objects(args.phantoms)]
+    things += [(t, group_of(t.name, real=True)) for t in real_objects(args.real)]
     inferer = PseudoVideoInferer(model.predictor, model.sha256)
     rows: list[Row] = []
     with torch.inference_mode():

@@ -50,5 +50,5 @@ def situations(draw: st.DrawFn) -> Query:
     assume(asked)
     t = draw(st.sampled_from(asked))
     before = [s for s in order[: order.index(t)] if s not in prompted]
-    extent = draw(st.sampled_from([None, prompted[-1] - prompted[0] + 1]))
-    return Query(t, length, reverse, prompted, {s: confidence[s] for s in before}, extent)
+    span = draw(st.sampled_from([None, prompted[-1] - prompted[0] + 1]))
+    return Query(t, length, reverse, prompted, {s: confidence[s] for s in before}, span)

@@ -40,7 +40,7 @@ def test_a_plan_is_the_same_in_the_mirror(policy, query):
         not query.reverse,
         tuple(sorted(last - c for c in query.conditioning)),
         {last - t: confidence for t, confidence in query.tracked.items()},
-        query.extent,
+        query.span,
     )
     plan, other = policy.plan(query), policy.plan(mirrored)
     recents, others = (

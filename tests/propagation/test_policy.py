@@ -41,12 +41,12 @@ COMBINATIONS = (
 EVERY_POLICY = (*PRESETS, *COMBINATIONS)
 
 
-def situation(t, prompts=PROMPTS, *, reverse=False, confidence=None, length=T, extent=None):
+def situation(t, prompts=PROMPTS, *, reverse=False, confidence=None, length=T, span=None):
     """Query at `t` of a pass from its first prompt with every earlier slice still held."""
     start = max(prompts) if reverse else min(prompts)
     done = range(start, t, -1) if reverse else range(start, t)
     tracked = {s: 0.5 for s in done if s not in prompts} | (confidence or {})
-    return Query(t, length, reverse, tuple(prompts), tracked, extent)
+    return Query(t, length, reverse, tuple(prompts), tracked, span)
 
 
 def plan(policy, *args, **kwargs):
@@ -201,10 +201,10 @@ def test_memories_at_the_ends(policy, t, prompts, reverse, expected):
 
 
 @pytest.mark.parametrize("tau", [n / 10 for n in range(11)])
-def test_threshold_is_a_fraction_of_the_extent(tau):
+def test_threshold_is_a_fraction_of_the_span(tau):
     """|t − c| ≤ τ·T to the person's arithmetic: 0.3 · 10 includes a distance of 3."""
     for t in range(1, 10):
-        query = situation(t, (0, 10), length=11, extent=10)
+        query = situation(t, (0, 10), length=11, span=10)
         kept = {m.slice for m in MemoryPolicy(tau=tau).plan(query).memories if m.conditioning}
         near = {c for c in (0, 10) if abs(t - c) * 10 <= round(tau * 10) * 10}
         nearest = {0 if t <= 5 else 10}

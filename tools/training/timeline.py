@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lib.propagation.policy import MemoryPolicy, Plan, Query
+from lib.propagation.policy import MemoryPolicy, Plan
+from lib.propagation.stretches import Setting
 from tools.training.curriculum import Phase
 
 # Serving remembers more pointers (15 slices back); these cost most of a step, and matter less.
@@ -65,8 +66,8 @@ def _plan(
     policy: MemoryPolicy, t: int, slices: int, prompted: tuple[int, ...], held: Iterable[int]
 ) -> Plan:
     """The served policy's plan, asked as the engine asks."""
-    extent = prompted[-1] - prompted[0] + 1 if len(prompted) > 1 else None
-    return policy.plan(Query(t, slices, False, prompted, dict.fromkeys(held, 0.0), extent))
+    setting = Setting(prompted, slices)
+    return policy.plan(setting.query(t, reverse=False, tracked=dict.fromkeys(held, 0.0)))
 
 
 def draw_policy(rng: np.random.Generator, chance: float) -> MemoryPolicy:

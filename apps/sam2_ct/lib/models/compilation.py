@@ -33,7 +33,7 @@ class Compilation:
         why_not: a sentence for the report, where a GPU would have been worth it; else empty.
     """
 
-    is_on: bool
+    is_on: bool = False
     why_not: str = ""
 
 
@@ -44,15 +44,15 @@ def choose_compilation(asked: Compile, device: torch.device, numerics: Numerics)
     ours there, for half a minute of compiling each shape.
     """
     if asked is Compile.OFF or device.type != "cuda":
-        return Compilation(False)
+        return Compilation()
     if numerics.is_exact:
-        return Compilation(False, "not compiled: precision fp32 keeps stock SAM 2's bits")
+        return Compilation(why_not="not compiled: precision fp32 keeps stock SAM 2's bits")
     import torch
 
     major, minor = torch.cuda.get_device_capability(device)
     if major < _LEAST_CAPABILITY:
         capability = f"this GPU's capability is {major}.{minor}, {_LEAST_CAPABILITY}.0 is needed"
-        return Compilation(False, f"not compiled: {capability}")
+        return Compilation(why_not=f"not compiled: {capability}")
     if importlib.util.find_spec("triton") is None:
-        return Compilation(False, "not compiled: Triton is not installed beside PyTorch")
-    return Compilation(True)
+        return Compilation(why_not="not compiled: Triton is not installed beside PyTorch")
+    return Compilation(is_on=True)

@@ -28,7 +28,7 @@ class Query:
         reverse: the pass runs towards slice 0.
         conditioning: prompted slices, ascending.
         tracked: confidence of every unprompted slice tracked in this pass and still held.
-        extent: the T that the threshold τ is a fraction of; `num_slices` unless given.
+        span: the T that the threshold τ is a fraction of; `num_slices` unless given.
     """
 
     t: int
@@ -36,7 +36,7 @@ class Query:
     reverse: bool
     conditioning: tuple[int, ...]
     tracked: Mapping[int, float] = field(default_factory=dict)
-    extent: int | None = None
+    span: int | None = None
 
     def distance(self, other: int) -> int:
         """Signed number of slices since `other` in the direction of the pass."""
@@ -142,8 +142,8 @@ class MemoryPolicy:
         kept = self.conditioning(query)
         recents = self._recents(query)
         memories = (
-            *(Memory(c, CONDITIONING_ROW, True) for c in kept),
-            *(Memory(t, row, False) for t, row in recents),
+            *(Memory(c, CONDITIONING_ROW, conditioning=True) for c in kept),
+            *(Memory(t, row, conditioning=False) for t, row in recents),
         )
         return Plan(memories, self._pointers(query, kept, {t for t, _ in recents}))
 
@@ -165,7 +165,7 @@ class MemoryPolicy:
         if self.tau >= 1.0:
             return prompted
         # a whisker of slack: 0.3 · 10 is 3 to a person, a little less to a computer
-        limit = self.tau * (query.extent or query.num_slices) + 1e-9
+        limit = self.tau * (query.span or query.num_slices) + 1e-9
         kept = tuple(c for c in prompted if abs(query.t - c) <= limit)
         # of two equally near the one the pass comes from, so that both directions are alike
         return kept or (min(prompted, key=lambda c: (abs(query.t - c), query.distance(c) < 0)),)
@@ -208,13 +208,16 @@ class MemoryPolicy:
         self, query: Query, kept: Iterable[int], recents: set[int]
     ) -> tuple[Pointer, ...]:
         # stock (2.1 configs): conditioning pointers of the past only, then up to 15 recents
-        past = [Pointer(c, query.distance(c), True) for c in kept if query.distance(c) >= 0]
+        past = [c for c in kept if query.distance(c) >= 0]
         if self.pointers == "follow":
             near = sorted(recents, key=query.distance)
         else:
             reach = min(query.num_slices, MAX_POINTERS)
             near = [t for t in (_back(query, d) for d in range(1, reach)) if t in query.tracked]
-        return (*past, *(Pointer(t, query.distance(t), False) for t in near))
+        return (
+            *(Pointer(c, query.distance(c), conditioning=True) for c in past),
+            *(Pointer(t, query.distance(t), conditioning=False) for t in near),
+        )
 
 
 PRESETS: Mapping[str, MemoryPolicy] = {

@@ -170,7 +170,9 @@ class Sam2Parts(SAM2Base):
             align_corners=False,
             antialias=True,
         )
-        said = self._heads(top, fine, dense_positions, None, self.mask_downsample(mask), False)
+        said = self._heads(
+            top, fine, dense_positions, None, self.mask_downsample(mask), several=False
+        )
         there = mask.flatten(1).any(dim=1, keepdim=True).float()
         pointer = there * said.pointer if self.fixed_no_obj_ptr else said.pointer
         return Decoded(

@@ -7,13 +7,18 @@ from pathlib import Path
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
 from lib.serving.dicom_seg import segments_said
+from lib.serving.names import tag_text
 
 
 def submitted_label(datastore: Datastore, image: str) -> tuple[Path, dict[str, int]] | None:
     """The label of an image and the names in it: the final one, else that of any other tag."""
     tags = datastore.get_labels_by_image_id(image)
-    order = [DefaultLabelTag.FINAL.value, DefaultLabelTag.ORIGINAL.value, *sorted(map(_text, tags))]
-    by_name = {_text(tag): (tag, label) for tag, label in tags.items()}
+    order = [
+        DefaultLabelTag.FINAL.value,
+        DefaultLabelTag.ORIGINAL.value,
+        *sorted(map(tag_text, tags)),
+    ]
+    by_name = {tag_text(tag): (tag, label) for tag, label in tags.items()}
     for name in order:
         if name not in by_name:
             continue
@@ -32,7 +37,3 @@ def _names(info: object) -> dict[str, int]:
         params.get("label_info") if isinstance(params, dict) else None
     )
     return {segment.name: value for value, segment in segments_said(listed).items()}
-
-
-def _text(tag: object) -> str:
-    return str(getattr(tag, "value", tag))

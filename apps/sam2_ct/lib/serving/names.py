@@ -71,6 +71,11 @@ def text_name(what: str, text: str) -> str:
     return text
 
 
+def tag_text(tag: object) -> str:
+    """A tag of MONAI Label's, which may be an enumeration's member, as text."""
+    return str(getattr(tag, "value", tag))
+
+
 def is_session(text: str) -> bool:
     """Whether this may be the id of a session: nothing but a UUID is looked for on the disk."""
     return _SESSION.fullmatch(text) is not None

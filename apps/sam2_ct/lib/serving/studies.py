@@ -30,13 +30,13 @@ from monailabel.datastore.local import (
     LocalDatastore,
     LocalDatastoreModel,
 )
-from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 
 from lib.engine.bell import Bell
 from lib.errors import BadInput
 from lib.files import LABEL_MAPS, beside, discard, sweep, sync
 from lib.serving import said
+from lib.serving.names import tag_text
 from lib.serving.next_volume import INFO_KEY
 from lib.serving.scratch import as_usual, make_usual
 
@@ -185,7 +185,7 @@ class Studies(LocalDatastore):
             ImageNotFoundException: no such image.
             OSError: it cannot be written; what was there is still there.
         """
-        tag = _text(label_tag)
+        tag = tag_text(label_tag)
         if self._entry(image_id) is None:
             raise ImageNotFoundException(f"Image {image_id} not found")
         _, ending = self._to_id(os.path.basename(label_filename))
@@ -226,7 +226,7 @@ class Studies(LocalDatastore):
         Raises:
             LabelNotFoundException: no such label.
         """
-        tag = _text(label_tag)
+        tag = tag_text(label_tag)
         with self._changing():
             entry = self._entry(label_id)
             if entry is None or tag not in entry.labels:
@@ -259,7 +259,7 @@ class Studies(LocalDatastore):
             LabelNotFoundException: no such label.
             BadInput: what cannot be stored, or too much of it.
         """
-        tag = _text(label_tag)
+        tag = tag_text(label_tag)
         with self._changing():
             entry = self._entry(label_id)
             if entry is None or tag not in entry.labels:
@@ -498,7 +498,3 @@ def _check_size(info: Mapping[str, object]) -> None:
 
 def _dated(info: Mapping[str, object] | None, name: str) -> dict[str, object]:
     return {**(info or {}), "ts": int(time.time()), "name": name}
-
-
-def _text(tag: str | DefaultLabelTag) -> str:
-    return str(getattr(tag, "value", tag))

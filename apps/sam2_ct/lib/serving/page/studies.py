@@ -46,14 +46,14 @@ def studies_in_order(store: Studies) -> list[Study]:
     Nothing is marked as offered.
     """
     waiting = unfinished(store)
-    rows = [_study(store, image, confidence, False) for image, confidence in waiting.items()]
+    rows = [_study(store, image, confidence, final=False) for image, confidence in waiting.items()]
     done = sorted(set(store.list_images()) - waiting.keys())
     return rows + [
-        _study(store, image, note_of(store, image).get("confidence"), True) for image in done
+        _study(store, image, note_of(store, image).get("confidence"), final=True) for image in done
     ]
 
 
-def _study(store: Studies, image: str, confidence: float | None, final: bool) -> Study:
+def _study(store: Studies, image: str, confidence: float | None, *, final: bool) -> Study:
     begun = confidence is not None or bool(store.get_labels_by_image_id(image))
     info = store.get_image_info(image) or {}
     return Study(

@@ -11,7 +11,7 @@ import numpy as np
 import requests
 from PIL import Image
 from selenium import webdriver
-from selenium.common.exceptions import WebDriverException
+from selenium.common.exceptions import NoSuchElementException, WebDriverException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from selenium.webdriver.remote.webelement import WebElement
@@ -90,7 +90,7 @@ class OhifPage:
     def choose_model(self, model: str) -> None:
         """In the menu of the tab that has it."""
         menu = f"//select[./option[@value='{model}']]"
-        Select(self.visible(menu)).select_by_value(model)
+        self.until(lambda: Select(self._shown(menu)).select_by_value(model) or True)
 
     def choose_segment(self, name: str) -> None:
         """In the list of segments of the point tab."""
@@ -206,17 +206,21 @@ class OhifPage:
         """The first such element, if there is one."""
         return next(iter(self.driver.find_elements(by, what)), None)
 
-    def visible(self, xpath: str) -> WebElement:
-        """The first such element that can be seen."""
-        return self.until(
-            lambda: next(
-                (e for e in self.driver.find_elements("xpath", xpath) if e.is_displayed()), None
-            )
-        )
+    def _shown(self, xpath: str) -> WebElement:
+        """The first such element that can be seen.
+
+        Raises:
+            NoSuchElementException: there is none.
+        """
+        for element in self.driver.find_elements("xpath", xpath):
+            if element.is_displayed():
+                return element
+        raise NoSuchElementException(xpath)
 
     def press(self, xpath: str) -> None:
-        """Click on an element, whatever notification may lie over it."""
-        self.driver.execute_script("arguments[0].click()", self.visible(xpath))
+        """Click on an element, whatever notification may lie over it, as soon as it is there."""
+        click = "arguments[0].click(); return true"
+        self.until(lambda: self.driver.execute_script(click, self._shown(xpath)))
 
     def until(self, condition: Callable):
         """The first true value of `condition`, looked at again and again."""

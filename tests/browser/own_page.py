@@ -69,6 +69,18 @@ class OwnPage:
         """The first true value of `condition`, looked at again and again."""
         return wait_for(condition, self.text, limit, pause=0.05)
 
+    def listen(self) -> None:
+        """From now on keep what is said to screen readers: each sentence replaces the last."""
+        self.driver.execute_script(
+            "const said = document.querySelector('#said'); window.heard = [];"
+            "new MutationObserver(() => window.heard.push(said.textContent))"
+            ".observe(said, {childList: true, characterData: true, subtree: true})"
+        )
+
+    def heard(self) -> list[str]:
+        """What was said since `listen`."""
+        return self.driver.execute_script("return window.heard")
+
     def complaints(self) -> list[str]:
         """What the console said since it was last asked, but for what is only information."""
         told = self.driver.get_log("browser")

@@ -10,10 +10,8 @@ TIMEOUT = 30
 
 def log_in(page, name: str, password: str) -> None:
     """As with a keyboard: the first field has the focus already."""
-    page.until(lambda: page.find("id", "username") is not None)
-    first = page.driver.switch_to.active_element
-    assert first.accessible_name == "User name"
-    first.send_keys(name)
+    page.until(lambda: page.driver.switch_to.active_element.accessible_name == "User name")
+    page.driver.switch_to.active_element.send_keys(name)
     second = page.find("id", "password")
     assert (second.accessible_name, second.get_attribute("type")) == ("Password", "password")
     second.send_keys(password + "\n")

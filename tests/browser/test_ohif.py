@@ -14,7 +14,7 @@ SEGMENTATION_DONE = "Running Segmentation - Successful"
 
 def test_click_on_two_slices_then_propagate(page, browser_server, phantom, build_folder):
     page.open_study_list()
-    assert "phantom-straight-0" in page.text()
+    page.until(lambda: "phantom-straight-0" in page.text())
     page.open_study("straight")
     page.connect()
 

@@ -74,6 +74,14 @@ def test_segments_of_slicer(tmp_path):
         "Segment0_Color": "1 0.5 0",
         "Segment1_Name": "without a colour",
         "Segment1_LabelValue": "5",
+        **{
+            f"Segment{n}_{key}": value
+            for n, color in enumerate(("x y z", "nan 0 0", "1e999 0 0", "1 1", "1 1 1 1"), start=2)
+            for key, value in {"Name": "odd", "LabelValue": str(n + 4), "Color": color}.items()
+        },
+        "Segment9_Name": "no number",
+        "Segment9_LabelValue": "x",
+        "Segment9_Color": "1 1 1",
     }
     path = tmp_path / "painted.seg.nrrd"
     nrrd.write(str(path), np.zeros((3, 3, 3), np.uint8), header)

@@ -128,6 +128,25 @@ def test_no_more_of_the_patient_than_must_be(acquired, tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [("עצם 😀", "עצם 😀"), ("a\\b", "a/b"), ("ü" * 99, "ü" * 64), ("x^=\\", "x^=/")],
+)
+def test_any_name_is_one_label_and_hurts_no_other(acquired, tmp_path, name, label):
+    folder, values, grid = acquired
+    told = tmp_path / "told"
+    told.mkdir()
+    for file in folder.iterdir():
+        image = pydicom.dcmread(file)
+        image.SpecificCharacterSet, image.PatientName = "ISO_IR 100", "Müller^Jürgen"
+        image.save_as(told / file.name)
+    path = tmp_path / "out.dcm"
+    save_dicom_seg(masks_of(values > 0), grid, path, told, named({1: name}))
+    seg = pydicom.dcmread(path)
+    assert [s.SegmentLabel for s in seg.SegmentSequence] == [label]
+    assert str(seg.PatientName) == "Müller^Jürgen"
+
+
 def test_overlapping_objects_stay_whole(acquired, tmp_path):
     folder, values, grid = acquired
     first, second, nothing = np.zeros((3, *values.shape), dtype=bool)

@@ -44,7 +44,8 @@ def masks_of(labels: NDArray[np.integer]) -> dict[int, NDArray[np.bool_]]:
 def of_slicer(path: Path | None) -> dict[int, Segment]:
     """The segments that 3D Slicer writes into the header of a `.seg.nrrd`, by label value.
 
-    Empty for any other file, or none; a segment without a name or colour of its own is left out.
+    Empty for any other file, or none; a segment without a name, number or colour of its own is left
+    out.
     """
     if path is None or not path.name.lower().endswith(".nrrd"):
         return {}
@@ -55,7 +56,11 @@ def of_slicer(path: Path | None) -> dict[int, Segment]:
             continue
         prefix = key.removesuffix("LabelValue")
         name, colour = header.get(f"{prefix}Name"), header.get(f"{prefix}Color", "").split()
-        if name and len(colour) == 3:
-            red, green, blue = (round(255 * float(part)) for part in colour)
-            found[int(value)] = Segment(name, (red, green, blue))
+        try:
+            red, green, blue = (min(max(round(255 * float(part)), 0), 255) for part in colour)
+            number = int(value)
+        except (ValueError, OverflowError):  # as many parts as there are, or anything
+            continue
+        if name:
+            found[number] = Segment(name, (red, green, blue))
     return found

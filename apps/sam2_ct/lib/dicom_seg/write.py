@@ -107,6 +107,10 @@ def save_dicom_seg(
         content_description="segmented from marked slices",
         series_description=_NAME,
     )
+    if not all(one.SegmentLabel.isascii() for one in seg.SegmentSequence):
+        # the images' characters need not have them; what came from the images is read before
+        seg.decode()
+        seg.SpecificCharacterSet = "ISO_IR 192"  # UTF-8
     write_whole(path, seg.save_as)
 
 
@@ -132,7 +136,8 @@ def _description(number: int, segment: Segment) -> SegmentDescription:
     what = coded(segment.name)
     description = SegmentDescription(
         segment_number=number,
-        segment_label=segment.name[:64],  # the longest that DICOM allows
+        # the longest that DICOM allows; a backslash would make two values of it
+        segment_label=segment.name.replace("\\", "/")[:64],
         segmented_property_category=STRUCTURE,
         segmented_property_type=what.kind,
         algorithm_type=SegmentAlgorithmTypeValues.SEMIAUTOMATIC,

@@ -266,7 +266,7 @@ def rows_from_file(file: Path, model: str, base: Settings = BASE) -> list[Row]:
     """
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         reason = getattr(error, "strerror", None) or error
         raise BadInput(f"cannot read {file}: {reason}") from error
     entries = content.get("configurations") if isinstance(content, dict) else None

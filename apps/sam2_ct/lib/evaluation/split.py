@@ -173,7 +173,7 @@ def read(path: Path) -> Split:
         )
     except OSError as error:
         raise BadInput(f"cannot read the split {path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadInput(f"{path} is not a split made by `evaluate.py split`: {error}") from error
 
 

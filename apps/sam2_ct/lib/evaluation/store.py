@@ -51,7 +51,7 @@ class ResultStore:
             if run["format"] != FORMAT:
                 raise ValueError(f"format {run['format']!r}, expected {FORMAT!r}")
             return run
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise BadInput(
                 f"{self.folder} holds no results of `evaluate.py run`: its run.json is missing, "
                 f"damaged or of another version ({getattr(error, 'strerror', None) or error})"

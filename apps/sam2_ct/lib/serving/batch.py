@@ -138,8 +138,10 @@ class Batches:
                 self.changed.ring(run)
         finally:
             done = any(one["state"] == "done" for one in run.told.values())
+            run.ended = (
+                time.time()
+            )  # before the status: what is over is never offered to be stopped
             run.status = "STOPPED" if run.is_stopped else "DONE" if done else "ERROR"
-            run.ended = time.time()
             self.changed.ring(run)
 
     def _one(self, run: Run, image: str) -> dict[str, object]:

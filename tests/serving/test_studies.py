@@ -3,6 +3,8 @@
 import json
 import logging
 import os
+import zipfile
+from pathlib import Path
 
 import pytest
 from monailabel.datastore.local import LocalDatastore
@@ -154,6 +156,43 @@ def test_another_ending_replaces_the_old_file(folder, tmp_path):
     store.add_image("a", str(other), {})
     assert sorted(p.name for p in folder.glob("a.*")) == ["a.nrrd"]
     assert store.get_image_uri("a").endswith("a.nrrd")
+
+
+def test_the_archive_tells_images_apart_that_are_links_to_files_of_one_name(
+    folder, label, tmp_path
+):
+    for name in "bc":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "ct.nii.gz").write_text(f"image {name}")
+        (folder / f"{name}.nii.gz").symlink_to(tmp_path / name / "ct.nii.gz")
+    os.utime(tmp_path / "b" / "ct.nii.gz", (0, 0))  # ZIP begins in 1980
+    store = Studies(str(folder))
+    for name in "bc":
+        store.save_label(name, label, "final", {})
+    path = Path(store.get_dataset_archive(None))
+    with zipfile.ZipFile(path) as archive:
+        held = {name: archive.read(name) for name in archive.namelist()}
+    path.unlink()
+    assert held.pop("metadata.json")
+    assert held == {
+        **{f"image/{name}.nii.gz": f"image {name}".encode() for name in "bc"},
+        **{f"label/{name}.nii.gz": b"a label" for name in "bc"},
+    }
+    path = Path(store.get_dataset_archive(1))
+    with zipfile.ZipFile(path) as archive:
+        assert len(archive.namelist()) == 3
+    path.unlink()
+
+
+def test_an_archive_that_cannot_be_made_leaves_nothing(folder, label, tmp_path, monkeypatch):
+    store = Studies(str(folder))
+    store.save_label("a", label, "final", {})
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    before = sorted(tmp_path.iterdir())
+    monkeypatch.setattr(zipfile.ZipFile, "write", lambda *_, **__: (_ for _ in ()).throw(OSError()))
+    with pytest.raises(OSError):  # noqa: PT011
+        store.get_dataset_archive(None)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_removing(folder, label):

@@ -60,6 +60,13 @@ def test_taken_and_unknown_names(users):
     assert users.all() == {"anna": anna()}
 
 
+def test_removing_nobody_makes_no_folder(tmp_path):
+    users = UsersFile(tmp_path / "mistyped" / "users.json")
+    with pytest.raises(BadInput, match="no user 'bert'"):
+        users.remove("bert")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "[]", "{", "[" * 99_999, '{"format": "other", "users": {}}']

@@ -20,6 +20,7 @@ import os
 import shutil
 import threading
 import time
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -34,7 +35,7 @@ from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoun
 
 from lib.engine.bell import Bell
 from lib.errors import BadInput
-from lib.files import LABEL_MAPS, beside, discard, sweep, sync
+from lib.files import LABEL_MAPS, beside, discard, sweep, sync, temporary
 from lib.serving import said
 from lib.serving.names import tag_text
 from lib.serving.next_volume import INFO_KEY
@@ -278,6 +279,32 @@ class Studies(LocalDatastore):
         """Describe the studies."""
         with self._changing():
             self._commit(self._model.model_copy(update={"description": description}))
+
+    def get_dataset_archive(self, limit_cases: int | None) -> str:
+        """A ZIP archive of images with final labels; whoever sends it removes it.
+
+        Files have the names of their images here. Upstream's have those that links lead to, of
+        which several may be the same.
+
+        Raises:
+            OSError: it cannot be written, or a file has gone; nothing is left.
+        """
+        self.datalist()  # of an image store it fetches what is needed
+        final = DefaultLabelTag.FINAL
+        cases = sorted(self._datastore.filter_by_tag(final).items())
+        limit = limit_cases if limit_cases and limit_cases > 0 else None
+
+        def write(path: Path) -> None:
+            with zipfile.ZipFile(path, "w", strict_timestamps=False) as archive:
+                for image_id, entry in cases[:limit]:
+                    image, label = image_id + entry.image.ext, image_id + entry.labels[final].ext
+                    archive.write(Path(self._model.image_path(), image), f"image/{image}")
+                    archive.write(Path(self._model.label_path(final), label), f"label/{label}")
+                archive.writestr(
+                    "metadata.json", self._model.model_dump_json(exclude={"base_path"})
+                )
+
+        return str(temporary(".zip", write))
 
     # -- the folder --------------------------------------------------------------------------
 

@@ -109,6 +109,7 @@ class UsersFile:
         Raises:
             BadInput: there is none, or the file cannot be written.
         """
+        self._known(self.all(), name)  # before a folder or a lock is made for it
         with self._changed() as users:
             del users[self._known(users, name).name]
 

@@ -151,6 +151,24 @@ def test_values_of_the_wrong_kind_are_answered_in_a_sentence(unharmed, label, pa
             assert str(unharmed.folder) not in answer.text
 
 
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [("a\nb", 422), ("\u202e", 422), ("x" * 129, 422), ("\0", 422), ("استخوان\u200cها 🦴", 200)],
+)
+def test_names_of_segments(unharmed, label, name, status):
+    selected = {"label_info": [{"name": name, "id": 1}], "selected_label_name": name}
+    click = {"foreground": [[9, 8, 5]]}
+    for model, params in (
+        ("sam2_ct_points", {**click, "label": name}),
+        ("sam2_ct_slice", {**click, "object": name}),
+        ("sam2_ct_masks", selected),
+    ):
+        files = {"params": (None, json.dumps(params)), "label": ("x.nii.gz", label.read_bytes())}
+        answer = unharmed.ask("POST", f"/infer/{model}?image=a&output=json", files=files)
+        assert answer.status_code == status, answer.text
+        assert status == 200 or "cannot be the segment" in answer.json()["detail"]
+
+
 def test_labels_with_info_of_the_wrong_kind(victim, label):
     for info in ({"label_info": 3}, {"label_info": [{"name": "x", "idx": [1]}]}, {"params": 3}):
         sent = {"params": (None, json.dumps(info)), "label": ("x.nii.gz", label.read_bytes())}

@@ -217,6 +217,14 @@ def test_what_a_killed_server_had_begun_is_swept_and_what_a_living_one_has_is_no
     assert living.exists()
 
 
+def test_what_another_server_changed_is_told(folder):
+    mine, other = Studies(str(folder)), Studies(str(folder))
+    other.update_image_info("a", {"note": "x"})
+    before = mine.changed.rung
+    assert mine.get_image_info("a")["note"] == "x"
+    assert mine.changed.rung > before
+
+
 def test_what_is_no_file_is_left_out(folder):
     """Whoever opens a pipe waits for ever."""
     (folder / "labels" / "final").mkdir(parents=True)

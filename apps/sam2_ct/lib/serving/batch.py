@@ -27,7 +27,7 @@ from lib.serving import said
 from lib.serving.answers import as_answer
 from lib.serving.clients import client_of
 from lib.serving.images import key_of_image
-from lib.serving.names import tag_name, text_name
+from lib.serving.names import check_segments, tag_name, text_name
 from lib.serving.roles import ADMIN, USER
 
 _REMEMBERED = 20  # runs
@@ -151,15 +151,15 @@ class Batches:
 
         def work() -> Mapping[str, object]:
             keeps = params.get("save_label", True) is not False
-            return self.instance.infer(
-                ViewerRequest.parse(
-                    params,
-                    run.model,
-                    Asker(run.client, image, key_of_image(self.instance, image)),
-                    job=job.id,
-                    save_as=str(params.get("label_tag") or "original") if keeps else None,
-                )
+            request = ViewerRequest.parse(
+                params,
+                run.model,
+                Asker(run.client, image, key_of_image(self.instance, image)),
+                job=job.id,
+                save_as=str(params.get("label_tag") or "original") if keeps else None,
             )
+            check_segments(request)
+            return self.instance.infer(request)
 
         if run.is_stopped:
             job.cancel("the batch was stopped")

@@ -30,7 +30,7 @@ from lib.serving.answers import as_answer
 from lib.serving.clients import client_of
 from lib.serving.dicom_seg import check_can_hold_segs, to_dicom_seg
 from lib.serving.images import find_image
-from lib.serving.names import text_name
+from lib.serving.names import check_segments, text_name
 from lib.serving.uploads import keep
 
 logger = logging.getLogger(__name__)
@@ -86,6 +86,7 @@ def infer_endpoint(instance: MONAILabelApp, models: Container[str], board: JobBo
                     label_file=upload and upload.path,
                     clock=getattr(http.state, "clock", None),
                 )
+                check_segments(request)
                 request.clock.rest("receive")
 
                 def work() -> dict:

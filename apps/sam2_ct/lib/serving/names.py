@@ -11,6 +11,7 @@ import unicodedata
 
 from lib.errors import BadInput
 from lib.files import LABEL_MAPS
+from lib.infers.request import ViewerRequest
 
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SESSION = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}")
@@ -76,6 +77,16 @@ def tag_text(tag: object) -> str:
     return str(getattr(tag, "value", tag))
 
 
+def check_segments(request: ViewerRequest) -> None:
+    """Turn down a request for a segment whose name is none.
+
+    Raises:
+        BadInput: as it says.
+    """
+    for name in (request.object_name, request.marks.selected):
+        text_name("segment", name or "")
+
+
 def is_session(text: str) -> bool:
     """Whether this may be the id of a session: nothing but a UUID is looked for on the disk."""
     return _SESSION.fullmatch(text) is not None
@@ -87,9 +98,13 @@ def is_uid(text: str) -> bool:
 
 
 def _is_printable(text: str) -> bool:
-    return not any(unicodedata.category(letter) in _UNPRINTABLE for letter in text)
+    return not any(
+        unicodedata.category(letter) in _UNPRINTABLE for letter in text if letter not in _JOINERS
+    )
 
 
+#: Between letters of Persian and Indic words, and in emoji.
+_JOINERS = {"\u200c", "\u200d"}
 #: Controls (NUL, line breaks), formats (text that runs backwards), surrogates, unassigned.
 _UNPRINTABLE = {"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"}
 

@@ -31,6 +31,7 @@ from monailabel.datastore.local import (
     LocalDatastore,
     LocalDatastoreModel,
 )
+from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 
 from lib.engine.bell import Bell
@@ -143,6 +144,7 @@ class Studies(LocalDatastore):
             if _changed(self._index) != self._index_changed:
                 self._model = self._from_index()
                 self._index_changed = _changed(self._index)  # 0 where it was put aside
+                self.changed.ring(None)
             yield
 
     def _seen(self, is_listed: bool) -> None:

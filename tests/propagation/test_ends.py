@@ -97,6 +97,17 @@ def test_beyond_the_longest_stretch_going_on_has_a_price():
     assert end_detector(ExtentRule.OPEN, PROMPTED, AREAS, 10)(long, INNER, True).last == 40
 
 
+@pytest.mark.parametrize("stretch", [5, 10, 20])
+def test_a_look_alike_beyond_is_not_followed_without_end(stretch):
+    prompted = (0, stretch, 2 * stretch)
+    outermost = 2 * stretch
+    detector = auto(outermost, prompted, dict.fromkeys(prompted, 80.0))
+    alike = outward(*[6.0] * 200, start=outermost)
+    end = detector(alike, INNER, final=True)
+    assert outermost + stretch <= end.last < outermost + 4 * stretch
+    assert detector(alike, INNER, final=False) == end, "and it is not tracked to the edge"
+
+
 def test_without_slices_between_prompts_the_nearest_ones_are_the_measure():
     detector = end_detector(ExtentRule.AUTO, (10, 11), {}, 11)
     assert detector.stretch == 1

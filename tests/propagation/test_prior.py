@@ -1,5 +1,7 @@
 """The painted slices as a prior: shapes and grey values whose answer is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from lib.propagation.prior import (
     between,
     bins,
     density,
+    network_weight,
     signed_distance,
     trust,
     with_prior,
@@ -75,6 +78,47 @@ def test_trust_falls_with_the_gap_and_with_unlikeness():
 
     assert of(painted(truth, 0, 10), 0.5) > of(painted(truth, 0, 10), 5)
     assert of(painted(truth, 0, 10), 5) > of(unlike, 5)
+
+
+def foretold(masks):
+    return {b.t: b.foretold for b in between(masks, (1, 1), 3.0)}
+
+
+def test_interpolation_is_proved_on_painted_slices_left_out():
+    even = foretold(painted(rod(length=21), 0, 10, 20))
+    assert min(even.values()) > 0.97
+    bulge = painted(rod(length=21), 0, 20) | {10: rod(radius=9)[:, :, 0]}
+    assert max(foretold(bulge).values()) < 0.6
+    assert max(foretold(painted(rod(length=21), 0, 20)).values()) == 0, "nothing to leave out"
+    few = foretold(painted(rod(radius=1, length=21), 0, 10, 20))
+    assert max(few.values()) < 0.9, "a few voxels prove nothing"
+
+
+def test_a_slice_beside_another_proves_nothing_far_off():
+    found = foretold(painted(rod(length=21), 0, 1, 20))
+    assert [t for t, proof in found.items() if proof > 0.9] == [2, 19]
+
+
+@pytest.mark.parametrize("radius", [4, 6])
+def test_where_interpolation_is_proved_a_coarse_outline_is_mended(radius):
+    truth = rod(length=21)
+    coarse = np.where(rod(radius=radius, length=21), 8.0, -8.0)
+    image = scan(truth)
+    found, _ = with_prior(coarse, image, painted(truth, 0, 10, 20), 2, SPACING)
+    unproved, _ = with_prior(coarse, image, painted(truth, 0, 20), 2, SPACING)
+    assert dice(coarse > 0, truth) < 0.9
+    assert dice(unproved > 0, truth) < 0.93
+    assert dice(found > 0, truth) > 0.95
+
+
+def test_the_network_counts_less_the_better_interpolation_is_proved():
+    truth = rod(length=21)
+    shape = next(between(painted(truth, 0, 10, 20), (1, 1), 3.0))
+    weights = [network_weight(replace(shape, foretold=f)) for f in (0, 0.8, 0.93, 0.98)]
+    assert weights[0] == NETWORK_WEIGHT
+    assert weights[1] > 0.99 * NETWORK_WEIGHT
+    assert weights[2] == NETWORK_WEIGHT / 2
+    assert weights[3] < 0.05 * NETWORK_WEIGHT
 
 
 def test_density_prefers_what_is_inside_wherever_it_lies():

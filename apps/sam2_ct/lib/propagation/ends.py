@@ -8,9 +8,9 @@ the checkpoint. So a slice counts for or against the object by
 
 and the object ends where the sum of evidence outward of the outermost prompt is largest: the
 likeliest single change from present to absent. Under `auto` the sum starts with a handicap for
-going on at all, and pays for every stretch beyond the first, because people who mark several
-slices spread them over the object. Constants were chosen on phantoms; `sam2-ct evaluate run --table
-extent` has the figures.
+going on at all, and pays, ever more, for every stretch beyond the first, because people who mark
+several slices spread them over the object. Constants were chosen on phantoms; `sam2-ct evaluate run
+--table extent` has the figures.
 """
 
 from __future__ import annotations
@@ -44,7 +44,11 @@ CAP = 0.25
 """area below this share of the largest painted slice."""
 
 FAR = 6.0
-"""Price of each further stretch, as long as the longest between prompts, beyond the first."""
+"""Going on for x > 1 stretches, as long as the longest between prompts, costs FAR x (x − 1).
+
+More than in proportion, because a slice of a neighbour is as sure as any: evidence for a look-alike
+grows with every slice of it, without end.
+"""
 
 
 @dataclass(frozen=True)
@@ -138,8 +142,8 @@ class ChangePoint:
     def _price(self, slices: int) -> float:
         if slices == 0:
             return 0.0
-        beyond = 0.0 if self.stretch is None else max(0.0, slices / self.stretch - 1)
-        return self.doubt + FAR * beyond
+        further = 0.0 if self.stretch is None else slices / self.stretch
+        return self.doubt + FAR * further * max(0.0, further - 1)
 
     def _why_not_beyond(self, sums: Sequence[float]) -> str:
         if len(sums) > 1 and max(sums[1:]) > -self.doubt:

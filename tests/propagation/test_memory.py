@@ -14,7 +14,7 @@ from lib.propagation.conditioning import condition
 from lib.propagation.features import FeatureBank, SliceEncoder
 from lib.propagation.inferer import PseudoVideoInferer
 from lib.propagation.memory import Bank, Remembered, assemble
-from lib.propagation.policy import MemoryPolicy, Query, describe
+from lib.propagation.policy import MemoryPolicy, Query, describe, parse_policy
 from lib.propagation.settings import Propagation, PropagationSettings
 from lib.propagation.video import PseudoVideo
 from tests.propagation.conftest import SLICES, disc
@@ -108,8 +108,6 @@ def test_gradients_reach_memories_pointers_and_rows(predictor):
 @pytest.mark.parametrize("policy", ["baseline", "is+sps", "stretches", "stride2+sliced3"])
 def test_what_is_trained_is_what_is_served(predictor, volume, grid, policy):
     """A batch of two through the training network's `track_step`, and slice by slice served."""
-    from lib.propagation.policy import parse_policy
-
     policy = parse_policy(policy)
     trained = build(predictor.image_size)
     trained.load_state_dict(predictor.state_dict())
@@ -164,6 +162,9 @@ def test_what_is_trained_is_what_is_served(predictor, volume, grid, policy):
             assert torch.allclose(out["obj_ptr"][n : n + 1], served.pointer, atol=2e-4)
 
 
+ENCODED = FeatureBank()  # of the one volume that every example tracks through
+
+
 def tracks_through(predictor, policy, prompted, propagation):
     shape = (12, 12, SHORT)
     noise = np.random.default_rng(4).random(shape).astype(np.float32)
@@ -171,20 +172,15 @@ def tracks_through(predictor, policy, prompted, propagation):
         Grid(shape, np.diag([2.0, 2.0, 3.0, 1.0])),
         tuple(disc(1, t, (6, 6), 3, shape=(12, 12)) for t in sorted(prompted)),
     )
-    engine = PseudoVideoInferer(predictor, "test", tracks_through.bank)
+    engine = PseudoVideoInferer(predictor, "test", ENCODED)
     asked = PropagationSettings(policy=policy, propagation=propagation)
     result = engine(noise, prompts, asked)
     assert np.isfinite(result.logits[1]).all()
     assert {r.index for r in result.slices} == set(range(SHORT))
 
 
-tracks_through.bank = FeatureBank()
-
-
 @pytest.mark.parametrize("policy", EVERY_POLICY)
 def test_every_documented_policy_tracks_through_a_short_volume(predictor, policy):
-    from lib.propagation.policy import parse_policy
-
     tracks_through(predictor, parse_policy(policy), {0, 3}, Propagation.FORWARD_BACKWARD)
 
 

@@ -58,12 +58,6 @@ def test_margin_in_mm_counts_voxels_of_that_dimension():
     assert cropped == [(25, 175), (0, 180), (16, 34)]  # 16 mm are four slices of 4 mm
 
 
-def test_margins_are_options():
-    prompt = painted(Axis.AXIAL, 7, (50, 60), (149, 79))
-    assert box_of(prompt, margin_fraction=0, margin_mm=0)[:2] == [(50, 150), (60, 80)]
-    assert box_of(prompt, margin_fraction=0.1, margin_mm=3.2)[:2] == [(40, 160), (56, 84)]
-
-
 def test_clipped_to_the_volume():
     assert box_of(*twice(Axis.AXIAL, 7, (0, 170), (199, 179)))[:2] == [(0, 200), (154, 180)]
 

@@ -12,6 +12,7 @@ from monai.transforms import Orientation
 from lib.geometry import Axis, Grid
 from lib.prompts.labelmap import from_labelmap
 from lib.prompts.types import Box, Mask, Points, PromptSet, in_plane_dims, lift
+from lib.transforms import crop
 from lib.transforms.crop import crop_box, on_raster, part_of
 from lib.transforms.load import load_volume
 from lib.transforms.restore import to_file_grid
@@ -42,11 +43,16 @@ class Prepared:
     warnings: tuple[str, ...]
 
 
+@pytest.fixture(autouse=True)
+def small_margin(monkeypatch):
+    """Three millimetres, or the crop of so small a volume would be all of it."""
+    monkeypatch.setattr(crop, "ONE_SLICE_MARGIN_MM", 3.0)
+
+
 def prepare(path, prompts, axis=Axis.AXIAL) -> Prepared:
     volume = load_volume(path)
     shown = Windowed(volume.upright(), PRESETS["bone"])
-    # three millimetres of margin, or the crop of so small a volume would be all of it
-    start, stop = crop_box(prompts.on(shown.grid), (axis,), margin_mm=3)
+    start, stop = crop_box(prompts.on(shown.grid), (axis,))
     bounds = on_raster((start, stop), shown.grid, 3)
     return Prepared(
         shown.part(bounds, axis),

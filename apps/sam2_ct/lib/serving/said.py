@@ -11,12 +11,11 @@ DEEPEST = 32
 _LARGEST = 1 << 63
 
 
-def read_object(text: str | bytes, what: str = "params") -> dict[str, object]:
-    """A JSON object.
+def read_object(text: str | bytes) -> dict[str, object]:
+    """The JSON object of the parameters of a request.
 
     Args:
         text: empty is an empty object.
-        what: what it is called in errors.
 
     Raises:
         BadInput: no JSON object, or one that `check` turns down.
@@ -24,12 +23,12 @@ def read_object(text: str | bytes, what: str = "params") -> dict[str, object]:
     try:
         value = json.loads(text or "{}", parse_constant=_no_constant)
     except RecursionError:
-        raise BadInput(f"{what} is nested too deeply: {DEEPEST} levels at most") from None
+        raise BadInput(f"params is nested too deeply: {DEEPEST} levels at most") from None
     except ValueError as error:
-        raise BadInput(f"{what} is not JSON: {ascii(str(error))[1:-1]}") from None
+        raise BadInput(f"params is not JSON: {ascii(str(error))[1:-1]}") from None
     if not isinstance(value, dict):
-        raise BadInput(f"{what} must be a JSON object, like {{}}")
-    check(value, what)
+        raise BadInput("params must be a JSON object, like {}")
+    check(value, "params")
     return value
 
 

@@ -10,6 +10,9 @@ from lib.errors import BadInput
 from lib.geometry import Axis, Bounds, Grid
 from lib.prompts.types import Points, PromptSet, in_plane_dims
 
+MARGIN = 0.25
+"""Margin around what was marked, as a fraction of its extent."""
+
 MARGIN_MM = 16.0
 """Least margin around objects that were marked on several slices, and around an ROI."""
 
@@ -23,17 +26,13 @@ slices a margin of 24 mm already costs 0.002: less of the object is seen.
 
 
 def crop_box(
-    prompts: PromptSet,
-    axes: Sequence[Axis] = (Axis.AXIAL,),
-    *,
-    roi: Bounds | None = None,
-    margin_fraction: float = 0.25,
-    margin_mm: float | None = None,
+    prompts: PromptSet, axes: Sequence[Axis] = (Axis.AXIAL,), *, roi: Bounds | None = None
 ) -> Bounds:
     """The part of the volume that is worth looking at.
 
     A dimension is cut to what was marked (or to the ROI) plus a margin on either side, the
-    larger of `margin_fraction` of the marked extent and `margin_mm`. It is left whole
+    larger of `MARGIN` of the marked extent and `MARGIN_MM` (`ONE_SLICE_MARGIN_MM` where an object
+    is marked on one slice only and there is no ROI). It is left whole
 
     - where slices are stacked, if propagation runs along one axis only (with an ROI: cut to the
       ROI's exact range);
@@ -44,9 +43,6 @@ def crop_box(
         prompts: on the grid to be cropped.
         axes: the axes propagation runs along.
         roi: first voxel and the one after the last, (3,) each, on the same grid.
-        margin_fraction: margin as a fraction of the marked extent.
-        margin_mm: least margin; by default `MARGIN_MM`, or, where an object is marked on one slice
-            only and there is no ROI, `ONE_SLICE_MARGIN_MM`.
 
     Returns:
         Start and stop, (3,) int each, within the volume.
@@ -59,9 +55,8 @@ def crop_box(
     low, high = prompts.bounds()
     start, stop = (low, high + 1) if roi is None else (np.asarray(roi[0]), np.asarray(roi[1]))
 
-    if margin_mm is None:
-        margin_mm = MARGIN_MM if roi is not None or _on_several(prompts) else ONE_SLICE_MARGIN_MM
-    margin = np.maximum(margin_fraction * (stop - start), margin_mm / np.array(grid.spacing))
+    least_mm = MARGIN_MM if roi is not None or _on_several(prompts) else ONE_SLICE_MARGIN_MM
+    margin = np.maximum(MARGIN * (stop - start), least_mm / np.array(grid.spacing))
     stacked = grid.dim_of(axes[0]) if len(axes) == 1 else None
     if stacked is not None:
         margin[stacked] = 0

@@ -70,12 +70,11 @@ class Window:
             )
         return low, high
 
-    def apply(self, values: NDArray[Any], axis_dim: int = 2) -> NDArray[np.float32]:
+    def apply(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Map (X, Y, Z) grey values to [0, 1], in floating point throughout.
 
         Args:
-            values: (X, Y, Z), any real type.
-            axis_dim: the dimension slices are stacked in, for CLAHE.
+            values: (X, Y, Z), any real type; CLAHE equalises each axial slice, `[..., z]`.
 
         Returns:
             (X, Y, Z) float32.
@@ -85,7 +84,7 @@ class Window:
         """
         scaled = scale(values, self.limits(values))
         if self.clahe:
-            equalise(scaled, axis_dim)
+            equalise(scaled, 2)
         return scaled
 
     def describe(self) -> str:
@@ -122,12 +121,12 @@ def scale(values: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.float
     return np.clip(scaled, 0, 1, out=scaled)
 
 
-def equalise(volume: NDArray[np.float32], axis_dim: int) -> None:
-    """CLAHE of (X, Y, Z) values in [0, 1], in place, slice by slice along a dimension."""
+def equalise(volume: NDArray[np.float32], dim: int) -> None:
+    """CLAHE of (X, Y, Z) values in [0, 1], in place, slice by slice along dimension `dim`."""
     # costs half a second, and parsing a window needs none of it
     from skimage.exposure import equalize_adapthist
 
-    for plane in np.moveaxis(volume, axis_dim, 0):
+    for plane in np.moveaxis(volume, dim, 0):
         if plane.max() > plane.min():
             plane[...] = equalize_adapthist(plane, clip_limit=_CLAHE_CLIP, nbins=_CLAHE_BINS)
 

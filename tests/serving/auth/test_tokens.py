@@ -4,18 +4,6 @@ from lib.serving.auth.tokens import Tokens
 from lib.serving.auth.users import Role, User
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest.fixture
 def tokens(clock) -> Tokens:
     return Tokens(60, clock)
@@ -38,9 +26,9 @@ def test_the_role_is_the_one_of_now(tokens):
 
 def test_it_ends(tokens, clock):
     token = tokens.issue(ANNA)
-    clock.now += 59.9
+    clock.passes(59.9)
     assert tokens.owner(token, {"anna": ANNA}.get)
-    clock.now += 0.1
+    clock.passes(0.1)
     assert tokens.owner(token, {"anna": ANNA}.get) is None
 
 
@@ -76,6 +64,6 @@ def test_they_do_not_pile_up(tokens, clock):
     assert tokens.owner(first, find) is None
     assert tokens.owner(last, find) == ANNA
     assert tokens.owner(berts, find) == bert
-    clock.now += 61
+    clock.passes(61)
     tokens.issue(ANNA)
     assert len(tokens._grants) == 1

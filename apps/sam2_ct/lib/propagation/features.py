@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -58,12 +58,13 @@ class SliceFeatures:
         """Bytes held; the positional encoding is one copy for all slices."""
         return sum(t.numel() * t.element_size() for t in self.levels)
 
-    def on(self, device: torch.device, dtype: torch.dtype) -> SliceFeatures:
-        """The same on a device, the levels as numbers of that kind."""
+    def on(self, device: torch.device) -> SliceFeatures:
+        """The same on a device, the coarsest level in float32: sums are gathered on it."""
         if self.ready is not None:
             self.ready.join((*self.levels, self.position))
-        levels = tuple(level.to(device, dtype) for level in self.levels)
-        return SliceFeatures(levels, self.position.to(device))
+        fine = (level.to(device) for level in self.fine)
+        top = self.top.to(device, torch.float32)
+        return SliceFeatures((*fine, top), self.position.to(device))
 
 
 class FeatureBank:
@@ -159,9 +160,9 @@ class SliceEncoder:
 
     @torch.inference_mode()
     def __call__(self, t: int) -> SliceFeatures:
-        """Features of slice `t`, in float32."""
+        """Features of slice `t`."""
         held = self.bank.get(self.key, t) or self._encode(t)
-        return held.on(self.predictor.device, torch.float32)
+        return held.on(self.predictor.device)
 
     @torch.inference_mode()
     def ahead(self, t: int) -> None:
@@ -190,11 +191,7 @@ class SliceEncoder:
         wanted: SliceFeatures | None = None
         for n, s in enumerate(slices):
             levels = tuple(level[n : n + 1].clone() for level in out["backbone_fpn"])
-            features = SliceFeatures(levels, self._position)
-            if features.top.dtype != torch.float32:
-                # computed in half precision, kept in the half that has more digits
-                features = features.on(features.top.device, torch.float16)
-            features = replace(features, ready=self.lane.ready())
+            features = SliceFeatures(levels, self._position, self.lane.ready())
             self.bank.put(self.key, s, features)
             wanted = features if s == t else wanted
         assert wanted is not None  # the batch is the one around `t`

@@ -1,7 +1,8 @@
 """SAM 2's memory attention.
 
-Rotary encoding is written with real numbers, x · cos + rotated(x) · sin, and the rotation is put
-into the projection's weights, so that one product gives both terms.
+Rotary encoding is written with real numbers. Stock pairs neighbouring channels; here the projections
+put the first of all pairs before the second of all, so that halves are turned as they lie. Scores
+are sums over channels, which do not mind the order.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from lib.models.numerics.layers import Dense, Norm, add_mlp, attend_narrow
 
 
 def _placed(maps: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """(B, n · HW, 2 C) by `_both` weights, (HW, C) twice → (B, n · HW, C), turned to its place."""
-    batch, count, _ = maps.shape
-    straight, turned = maps.unflatten(1, (-1, len(cos))).chunk(2, dim=-1)
-    return (straight * cos).addcmul_(turned, sin).view(batch, count, -1)
+    """(B, n · HW, C) by `_halved` weights, turned to its place by (HW, C) and (HW, C / 2)."""
+    x = maps.unflatten(1, (-1, len(cos)))
+    turned = x * cos
+    (first, second), (left, right) = x.chunk(2, dim=-1), turned.chunk(2, dim=-1)
+    left.addcmul_(second, sin, value=-1)
+    right.addcmul_(first, sin)
+    return turned.flatten(1, 2)
 
 
 _Weights = tuple[torch.Tensor, torch.Tensor]
@@ -49,14 +53,14 @@ class _Self:
     """Tokens attend each other."""
 
     def __init__(self, layer: nn.Module, dtype: torch.dtype) -> None:
-        parts = _both(layer.q_proj), _both(layer.k_proj), _values(layer)
+        parts = _halved(layer.q_proj), _halved(layer.k_proj), _values(layer)
         self._product = _one(parts, dtype)
         self._width = layer.internal_dim
 
     def __call__(self, x: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         """(B, N, C) → (B, N, C)."""
         width = self._width
-        q, k, v = self._product(x).split((2 * width, 2 * width, x.shape[-1]), dim=-1)
+        q, k, v = self._product(x).split((width, width, x.shape[-1]), dim=-1)
         q, k = _placed(q, *turn), _placed(k, *turn)
         return F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])[:, 0]
 
@@ -67,16 +71,13 @@ class _Cross:
     def __init__(self, layer: nn.Module, dtype: torch.dtype) -> None:
         self._query, self._key, self._value = (
             Dense(*part, dtype)
-            for part in (_both(layer.q_proj), _both(layer.k_proj), _values(layer))
+            for part in (_halved(layer.q_proj), _halved(layer.k_proj), _values(layer))
         )
-        self._plain = Dense.of(layer.k_proj, dtype)
 
     def __call__(self, x, keys, values, turn, unplaced: int) -> torch.Tensor:
         """(B, N, C) attends (B, M, in); the last `unplaced` keys have no place on the map."""
-        placed = keys.shape[1] - unplaced
-        k = _placed(self._key(keys[:, :placed]), *turn)
-        if unplaced:
-            k = torch.cat([k, self._plain(keys[:, placed:])], dim=1)
+        k, placed = self._key(keys), keys.shape[1] - unplaced
+        k = torch.cat([_placed(k[:, :placed], *turn), k[:, placed:]], dim=1)
         q = _placed(self._query(x), *turn)
         if q.dtype is torch.float32 and q.device.type == "cpu":
             # sums, not calls, take the time: four times fewer of them before the product than after
@@ -149,24 +150,17 @@ class FastMemoryAttention(nn.Module):
         return self._norm(x).transpose(0, 1)
 
     def _turn(self, tokens: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cosines and sines of a square map, (HW, C) each."""
+        """Cosines (HW, C), each half the same, and sines (HW, C / 2) of a square map."""
         if (tokens, device) not in self._turns:
             side = round(tokens**0.5)
             angles = self._frequencies(end_x=side, end_y=side).to(device)
-            self._turns[tokens, device] = tuple(
-                part.repeat_interleave(2, dim=-1).to(self.dtype)
-                for part in (angles.real, angles.imag)
-            )
+            cos, sin = angles.real.repeat(1, 2), angles.imag.contiguous()
+            self._turns[tokens, device] = cos.to(self.dtype), sin.to(self.dtype)
         return self._turns[tokens, device]
 
 
-def _both(layer: nn.Linear) -> _Weights:
-    """Weights and biases of a projection, and of the same rotated by a quarter turn."""
+def _halved(layer: nn.Linear) -> _Weights:
+    """Weights and biases of a projection, the first of all pairs of channels before the second."""
     weight, bias = layer.weight.detach(), layer.bias.detach()
-    return torch.cat([weight, _rotated(weight)]), torch.cat([bias, _rotated(bias)])
-
-
-def _rotated(rows: torch.Tensor) -> torch.Tensor:
-    """Each pair (a, b) of rows becomes (−b, a): multiplication by i."""
-    pairs = rows.unflatten(0, (-1, 2))
-    return torch.stack([-pairs[:, 1], pairs[:, 0]], dim=1).flatten(0, 1)
+    order = torch.arange(len(bias), device=bias.device).view(-1, 2).T.flatten()
+    return weight[order], bias[order]

@@ -16,7 +16,10 @@ class _First:
     """
 
     def __init__(self, layer: nn.Conv2d, norm: nn.Module, dtype: torch.dtype) -> None:
-        self._weight, self._bias = layer.weight.detach().to(dtype), layer.bias.detach().to(dtype)
+        # the mean over channels, which the norm takes out, is taken out of the weights
+        self._weight, self._bias = (
+            (p.detach() - p.detach().mean(0)).to(dtype) for p in (layer.weight, layer.bias)
+        )
         self._how = (layer.stride, layer.padding)
         self._scale, self._shift = (p.detach()[:, None, None] for p in (norm.weight, norm.bias))
         self._eps, self._dtype = norm.eps, dtype
@@ -25,7 +28,6 @@ class _First:
         """(B, H, W, 1) → (B, H', W', out)."""
         x = F.conv2d(x.permute(0, 3, 1, 2).contiguous(), self._weight, self._bias, *self._how)
         x = x.float()
-        x = x - x.mean(1, keepdim=True)
         x = x * x.square().mean(1, keepdim=True).add_(self._eps).rsqrt_()
         x = F.gelu(torch.addcmul(self._shift, x, self._scale).to(self._dtype))
         return x.permute(0, 2, 3, 1)
@@ -81,7 +83,7 @@ class FastMemoryEncoder(nn.Module):
         x = self._first(masks.to(self.dtype).permute(0, 2, 3, 1))
         for convolve, norm in self._steps:
             x = F.gelu(norm(convolve(x)))
-        x = self._last(x) + self._image(pix_feat.permute(0, 2, 3, 1).to(self.dtype))
+        x = self._image(pix_feat.permute(0, 2, 3, 1).to(self.dtype), plus=self._last(x))
         for fuse in self._fuse:
             x = fuse(x)
         return {

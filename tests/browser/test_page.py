@@ -156,8 +156,12 @@ def test_names_are_text(page, page_server, hostile):
     slicer = page_server.slicer()
     for name in hostile:
         page.open(slicer.client_id)
-        clicked = slicer.smart_edit(name, [[30, 40, 32]], label=name, roi=[0, 99, 0, 79, 30, 34])
-        assert clicked.status in (200, 422), clicked.detail  # some cannot name an object
+        within = {"roi": [0, 99, 0, 79, 30, 34]}
+        clicked = slicer.smart_edit(name, [[30, 40, 32]], label=name, **within)
+        if clicked.status == 422:  # the volume may be called so, a segment may not
+            assert "cannot be the segment" in clicked.detail
+            clicked = slicer.smart_edit(name, [[30, 40, 32]], **within)
+        assert clicked.status == 200, clicked.detail
         page.until(lambda: page.text("#jobs .state") in ("done", "failed"))
         assert page.one("#jobs .image").get_attribute("textContent") == name
     assert len(page.all("#results .result")) > 1

@@ -1,8 +1,8 @@
 """SAM 2's memory attention.
 
-Rotary encoding is written with real numbers. Stock pairs neighbouring channels; here the projections
-put the first of all pairs before the second of all, so that halves are turned as they lie. Scores
-are sums over channels, which do not mind the order.
+Rotary encoding is written with real numbers. Stock pairs neighbouring channels; here the
+projections put the first of all pairs before the second of all, so that halves are turned as they
+lie. Scores are sums over channels, which do not mind the order.
 """
 
 from __future__ import annotations

@@ -319,7 +319,7 @@ class Pipeline:
         )
 
 
-@cache  # 13 ms each time
+@cache  # 3 ms each time
 def _versions() -> dict[str, str]:
     return {
         "python": platform.python_version(),

@@ -1,5 +1,7 @@
 from dataclasses import replace
 
+import pytest
+
 from lib.activelearning.next_slice import confidence, next_slices
 from lib.geometry import Axis
 from lib.propagation.records import SliceRecord, Source
@@ -25,7 +27,57 @@ def test_where_most_is_uncertain_first_and_apart():
 def test_the_middle_of_the_larger_gap_at_equal_confidence():
     records = [record(i, 1, "prompt") for i in (0, 20, 30)]
     records += [record(i, 0.8) for i in range(1, 30) if i != 20]
-    assert next_slices(records, 1)[0].index == 10
+    first, second = next_slices(records, 2)
+    assert first.index == 10
+    assert first.weight == pytest.approx(10 / 28, abs=1e-4)
+    assert second.index == 25, "the first counts as painted"
+
+
+def moving(lengths, moved, iou=0.8):
+    """Painted at both ends; in between the outline moves as told."""
+    between = [replace(record(i, iou), moved=m) for i, m in enumerate(moved, start=1)]
+    return [record(0, 1, "prompt"), *between, record(lengths, 1, "prompt")]
+
+
+def test_where_the_outline_jumps_not_where_it_rests():
+    records = moving(20, [1] * 13 + [30, 30] + [1] * 4)
+    assert next_slices(records, 1)[0].index in (14, 15)
+    calm = [replace(r, predicted_iou=1.0) if r.index in (14, 15) else r for r in records]
+    assert next_slices(calm, 1)[0].index not in (14, 15), "sure of it: nothing to mend"
+
+
+def test_weights_are_shares_of_what_may_be_wrong():
+    """All of the slice, half of those beside it, nothing at half the length of the stretch."""
+    found = next_slices(moving(4, [4, 8, 4]))
+    assert [(s.index, s.weight) for s in found] == [(2, 0.75), (1, 0.25), (3, 0.25)]
+
+
+def test_what_a_suggestion_mends_is_not_suggested_again():
+    records = moving(40, [1] * 8 + [20] * 5 + [1] * 26)
+    first, second = next_slices(records, 2)
+    assert first.index in range(11, 16)
+    assert second.index > 20
+
+
+def test_nothing_is_mended_beyond_a_painted_slice():
+    records = [record(0, 1, "prompt"), *moving(30, [1] * 29)[1:]]
+    records[14] = record(14, 1, "prompt")
+    records[15:17] = [replace(r, moved=30) for r in records[15:17]]
+    assert next_slices(records, 1)[0].index > 14
+
+
+def test_slices_between_painted_ones_come_before_what_lies_beyond():
+    records = moving(3, [1, 1]) + [replace(record(i, 0.1), moved=50) for i in range(4, 9)]
+    found = next_slices(records)
+    assert sorted(s.index for s in found[:2]) == [1, 2]
+    assert found[2].index > 3, "nothing is left between"
+    assert found[2].weight > found[0].weight
+
+
+def test_a_slice_on_which_the_object_was_lost_between_painted_ones_is_suggested():
+    records = moving(20, [0.5] * 8 + [40, 40, 40] + [0.5] * 8)
+    records[9:12] = [replace(r, object_score=-2.0) for r in records[9:12]]
+    assert next_slices(records, 1)[0].index in (9, 10, 11)
 
 
 def test_estimated_uncertainty_counts_more_than_predicted_iou():

@@ -19,6 +19,7 @@ from lib.propagation.records import Rule, Source
 from lib.propagation.seeding import cross_axis_masks
 from lib.propagation.settings import Prior, Propagation, PropagationSettings
 from lib.propagation.tracking import Track
+from lib.propagation.uncertainty import disagreement, uncertainty
 from lib.propagation.video import PseudoVideo
 from tests.propagation.conftest import SLICES, disc, run_pass
 
@@ -200,6 +201,16 @@ def test_three_axes_with_prompts_on_each_are_averaged(predictor, small):
     for prompt in prompts.prompts:
         shown = np.take(fused.logits[1], prompt.index, axis=prompt.axis.dim) > 0
         assert np.array_equal(shown, prompt.mask)
+    apart = []
+    for record in (r for r in fused.slices if r.source is not Source.PROMPT):
+        own, all_three = (
+            np.take(m, record.index, axis=record.axis.dim) > 0
+            for m in (alone[list(Axis).index(record.axis)], mean)
+        )
+        apart.append(disagreement(own, all_three))
+        expected = uncertainty(record.predicted_iou, None, apart[-1])
+        assert record.uncertainty == pytest.approx(expected, abs=2e-3)
+    assert max(apart) > 0.1, "axes that agree everywhere test nothing"
 
 
 def test_three_axes_from_one_are_seeded_and_say_so(predictor, small):

@@ -9,7 +9,6 @@ import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from lib.propagation.extent import Extent, ExtentRule
 from lib.propagation.features import FeatureBank, SliceEncoder
 from lib.propagation.fusion import ABSENT, mean_logits
 from lib.propagation.input_size import InputSize
+from lib.propagation.judged import judged
 from lib.propagation.kept import Store
 from lib.propagation.predictor import PolicyVideoPredictor
 from lib.propagation.prior import with_prior
@@ -32,7 +32,7 @@ from lib.propagation.records import AbsentRange, ObjectEnds, Propagated, SliceRe
 from lib.propagation.seeding import cross_axis_masks
 from lib.propagation.settings import Prior, Propagation, PropagationSettings
 from lib.propagation.sizes import resized
-from lib.propagation.uncertainty import uncertainty
+from lib.propagation.uncertainty import disagreement
 from lib.propagation.video import PseudoVideo
 
 __all__ = ["PAINTED", "Progress", "Propagated", "PseudoVideoInferer"]
@@ -141,7 +141,7 @@ class PseudoVideoInferer:
         merging = time.perf_counter() - start - run.tracking
         return Propagated(
             logits=logits,
-            slices=[run.as_found(r) for r in run.slices],
+            slices=[run.as_found(r) for r in run.judged(logits)],
             encoded=run.encoded,
             decided=run.decided,
             ends=run.ends,
@@ -165,6 +165,23 @@ class PseudoVideoInferer:
         return self._others[side]
 
 
+@dataclass(frozen=True)
+class _Heard:
+    """What speaks of how wrong one object may be on the slices of one axis.
+
+    Attributes:
+        records: of its slices.
+        shapes: slice → disagreement with the interpolated shape.
+        passes: slice → disagreement of the two directions.
+        axes: slice → disagreement with all three axes together; empty: there is one.
+    """
+
+    records: Sequence[SliceRecord]
+    shapes: Mapping[int, float]
+    passes: Mapping[int, float]
+    axes: Mapping[int, float] = field(default_factory=dict)
+
+
 @dataclass
 class _Run:
     """One call of the inferer: what it shares between axes, and what it gathers."""
@@ -177,7 +194,7 @@ class _Run:
     taken: NDArray[np.bool_] | None
     wiped: Sequence[Wiped]
     views: Mapping[Axis, NDArray[np.float32]]
-    slices: list[SliceRecord] = field(default_factory=list)
+    heard: dict[tuple[int, Axis], _Heard] = field(default_factory=dict)
     ends: list[ObjectEnds] = field(default_factory=list)
     decided: list[str] = field(default_factory=list)
     beyond: dict[int, int] = field(default_factory=dict)
@@ -234,7 +251,28 @@ class _Run:
         }
         for ends in self.ends:
             self._cut(logits[ends.object_id], ends)
+        for (i, axis), heard in self.heard.items():
+            dim = self.grid.dim_of(axis)
+            own, fused = (np.moveaxis(m, dim, 0) for m in (said[axis][i], logits[i]))
+            axes = {
+                t: disagreement(own[t] > 0, fused[t] > 0) for t in {r.index for r in heard.records}
+            }
+            self.heard[i, axis] = replace(heard, axes=axes)
         return logits
+
+    def judged(self, logits: Mapping[int, NDArray[np.float16]]) -> list[SliceRecord]:
+        """The records, with what is known once the result is there."""
+        return [
+            record
+            for (i, axis), heard in self.heard.items()
+            for record in judged(
+                heard.records,
+                np.moveaxis(logits[i], self.grid.dim_of(axis), 0),
+                heard.shapes,
+                heard.passes,
+                heard.axes,
+            )
+        ]
 
     def as_found(self, record: SliceRecord) -> SliceRecord:
         """The record, `beyond` if it lies outside the object's ends."""
@@ -305,7 +343,7 @@ class _Run:
             if seeded is None:
                 logits[i], shapes = self._with_prior(one.logits, objects[i], video)
                 self.ends.append(one.ends)
-            self.slices += _judged(one.slices, shapes, one.disagreement)
+            self.heard[i, axis] = _Heard(one.slices, shapes, one.disagreement)
             self._cut(logits[i], one.ends)
             if seeded is None:
                 # so that seeds are cut from what was painted, too, whatever tracking made of it
@@ -335,22 +373,6 @@ class _Run:
         dim = self.grid.dim_of(axis)
         found = np.flatnonzero((logits > 0).any(axis=tuple(d for d in range(3) if d != dim)))
         return Extent(ExtentRule.RANGE, int(found[0]), int(found[-1]))
-
-
-def _judged(
-    records: Sequence[SliceRecord], shapes: Mapping[int, float], passes: Mapping[int, float]
-) -> list[SliceRecord]:
-    """Records of one object on one axis, tracked slices with an estimate of how wrong they are."""
-    sure: dict[int, list[float]] = {}
-    for r in records:
-        sure.setdefault(r.index, []).append(r.predicted_iou)
-    judged = []
-    for r in records:
-        if r.source is not Source.PROMPT:
-            voices = shapes.get(r.index), passes.get(r.index)
-            r = replace(r, uncertainty=round(uncertainty(fmean(sure[r.index]), *voices), 4))
-        judged.append(r)
-    return judged
 
 
 def _by_object(prompts: Sequence[Prompt]) -> dict[int, list[Prompt]]:

@@ -45,6 +45,8 @@ class SliceRecord:
         predicted_iou: the network's estimate of its own IoU, 0 to 1.
         object_score: logit of the object being on the slice.
         uncertainty: 0 (sure) to 1, from the disagreement of passes; None: not estimated.
+        moved: voxels in which the mask of the result differs from those before and after it, mean
+            of the two; None: not counted.
     """
 
     object_id: int
@@ -54,6 +56,7 @@ class SliceRecord:
     predicted_iou: float
     object_score: float
     uncertainty: float | None = None
+    moved: float | None = None
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from lib.transforms.windowed import Windowed
 
 MODEL = "sam2_ct_masks"
 BONE = "hip_left"
-CORRECTIONS = 2
+CORRECTIONS = 3
 
 
 @dataclass(frozen=True)
@@ -225,11 +225,11 @@ def _picture(task: Task, volume: Volume, last: Round, known: NDArray[np.bool_] |
 
 
 def _planes(found: Found, painted: list[int]) -> list[list[View]]:
-    """Painted axial slices and two that were not above, two of either other plane below."""
+    """Painted axial slices and two that were not, four a row; two of either other plane below."""
     between = [t for t in cuts(found, Axis.AXIAL, 0.2, 0.4, 0.6, 0.8) if t not in painted]
     shown = sorted({*painted, *between[:1], *between[-1:]})
     return [
-        [View(Axis.AXIAL, t) for t in shown],
+        *([View(Axis.AXIAL, t) for t in shown[n : n + 4]] for n in range(0, len(shown), 4)),
         [View(a, t) for a in (Axis.CORONAL, Axis.SAGITTAL) for t in cuts(found, a, 1 / 3, 2 / 3)],
     ]
 

@@ -45,7 +45,6 @@ FULL = Report(
     ends=(ObjectEnds(1, Axis.CORONAL, 1, 4, Rule.WIPED, Rule.VOLUME, "x", "y"),),
     absent=(AbsentRange(1, Axis.CORONAL, 2, 2),),
     tracked_slices=5,
-    precision="bf16",
     input_size=512,
     written=(Path("out.nii.gz"),),
     replay=Replay(Path("log.json"), identical=True),
@@ -57,7 +56,7 @@ FULL = Report(
     [
         pytest.param(FULL, id="everything"),
         pytest.param(
-            replace(FULL, confidence=None, replay=None, precision=None, ends=(), crops=()),
+            replace(FULL, confidence=None, replay=None, ends=(), crops=()),
             id="little",
         ),
     ],

@@ -312,7 +312,6 @@ class Pipeline:
             seconds=clock.seconds,
             threads=torch.get_num_threads(),
             versions=_versions(),
-            precision=told[0].precision,
             input_size=told[0].input_size,
             written=written,
             replay=replayed,

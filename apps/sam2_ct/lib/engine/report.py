@@ -132,7 +132,6 @@ class Report:
         seconds: by named stage.
         threads: CPU threads the sums were made with.
         versions: of Python and the packages that decide a result.
-        precision: what the network computed in; None: not said.
         input_size: side of the network's input, pixels; None: the checkpoint's own.
         written: files made of the result.
         replay: the comparison with a log; None unless one was replayed.
@@ -156,7 +155,6 @@ class Report:
     ends: tuple[ObjectEnds, ...] = ()
     absent: tuple[AbsentRange, ...] = ()
     tracked_slices: int = 0
-    precision: str | None = None
     input_size: int | None = None
     written: tuple[Path, ...] = ()
     replay: Replay | None = None

@@ -108,7 +108,6 @@ class Propagated:
         ends: per object and axis; empty: nothing was decided about ends.
         absent: ranges the annotator emptied.
         beyond: object id → voxels that were found beyond its ends and left out.
-        precision: what the network computed in; None: not said.
         input_size: side of the network's square input, pixels; None: the checkpoint's own.
         seconds: named stages of the propagation.
     """
@@ -121,6 +120,5 @@ class Propagated:
     absent: list[AbsentRange] = field(default_factory=list)
     beyond: dict[int, int] = field(default_factory=dict)
     tracked: int = 0
-    precision: str | None = None
     input_size: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)

@@ -97,11 +97,17 @@ def test_all_are_the_papers_tables_only():
     assert not set(TABLES) & set(UNPUBLISHED)
 
 
-def test_guidance_differs_in_the_choice_alone():
-    rows = {r.label: r.configuration for r in rows_of("guidance", "small")}
-    assert {c.choice for c in rows.values()} == set(Following)
-    assert len({replace(c, choice=Following.WORST) for c in rows.values()}) == 1
-    assert len({c.key for c in rows.values()}) == len(rows)
+@pytest.mark.parametrize(
+    ("experiment", "prompts"), [("Both ends first", "first-last"), ("Ends unknown", "inner-3")]
+)
+def test_guidance_differs_in_the_choice_alone(experiment, prompts):
+    rows = [r.configuration for r in rows_of("guidance", "small") if r.experiment == experiment]
+    assert [c.choice for c in rows] == [
+        Following.SUGGESTED, Following.MIDDLE, Following.RANDOM, Following.WORST
+    ]  # fmt: skip
+    (alike,) = {replace(c, choice=Following.WORST) for c in rows}
+    assert alike.prompts == prompts
+    assert len({c.key for c in rows}) == len(rows)
 
 
 def test_the_window_of_the_run_is_that_of_served_rows_too():

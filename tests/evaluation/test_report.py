@@ -52,7 +52,7 @@ def test_all_tables_figures_and_sheets_are_there(report):
     for name in (
         "figure_3a_threshold", "figure_3b_memory_size", "figure_3c_classes",
         "figure_3d_propagation", "figure_4a_components", "figure_4b_tracking",
-        "challenge_rounds", "annotator", "guidance", "contact_2",
+        "challenge_rounds", "annotator", "guidance", "guidance_inner", "contact_2",
     ):  # fmt: skip
         assert f"({name}.png)" in text
         assert (report.parent / f"{name}.png").read_bytes().startswith(b"\x89PNG")

@@ -43,11 +43,11 @@ def next_slices(records: Iterable[SliceRecord], count: int = 3) -> tuple[NextSli
     share of all that may be wrong of the object on its axis. The first suggestion counts as painted
     when the second is chosen: what may be wrong beside it shrinks with the distance to it.
 
-    Slices between painted ones come first. What was found beyond them is suggested where nothing
-    is left to paint between them: it is wiped as often as painted, and then tells of itself only.
+    What was found beyond the painted slices competes: where the ends were not painted, most of what
+    is wrong lies there, and a slice that is wiped there ends the object.
 
-    Chosen on phantoms and checked on real bones among other products and fall-offs (`sam2-ct
-    evaluate run --table guidance`; the model card has the figures).
+    Chosen among other products and fall-offs on phantoms and on the real bones of the model card,
+    which has the figures (`sam2-ct evaluate run --table guidance`).
 
     Args:
         records: of the report.
@@ -75,7 +75,7 @@ class _Stack:
         ends: the outermost painted slices.
         painted: slices that are, or are suggested.
         wrong: slice → voxels that may be wrong.
-        empty: slices on which the object was not found.
+        empty: slices on which the object was not found; beyond the painted ones that is no gap.
         total: of `wrong`, at first.
     """
 
@@ -97,8 +97,7 @@ class _Stack:
 
     def shares(self) -> dict[int, float]:
         """Slice → what painting it would mend, as a share of what may be wrong."""
-        between: dict[int, float] = {}
-        beyond: dict[int, float] = {}
+        shares: dict[int, float] = {}
         for _, group in groupby(sorted(self.wrong), lambda i: bisect_left(self.painted, i)):
             stretch = list(group)
             half = (stretch[-1] - stretch[0] + 2) / 2
@@ -107,12 +106,12 @@ class _Stack:
             here[at] = [self.wrong[i] for i in stretch]
             apart = np.arange(-(len(here) // 2), len(here) // 2 + 1)
             mended = np.convolve(here, 1 - np.abs(apart) / half)[apart[-1] :][at] / self.total
-            shares = dict(zip(stretch, mended.tolist(), strict=True))
-            if self.ends and self.ends[0] < stretch[0] < self.ends[1]:
-                between |= shares
-            else:
-                beyond |= {i: share for i, share in shares.items() if i not in self.empty}
-        return between if any(between.values()) else beyond or between
+            shares |= zip(stretch, mended.tolist(), strict=True)
+        return {i: share for i, share in shares.items() if i not in self.empty or self.holds(i)}
+
+    def holds(self, index: int) -> bool:
+        """Whether a slice lies between painted ones."""
+        return self.ends is not None and self.ends[0] < index < self.ends[1]
 
     def paint(self, index: int) -> None:
         """Count a slice as painted."""

@@ -96,7 +96,12 @@ def draw_all(
             "guidance.png",
             "Which slice to paint next: mean Dice and NSD (2 mm) in the whole volume against "
             "painted (or wiped) slices, the two ends first",
-            lambda: _rounds(frame, by_table.get(GUIDANCE, []), "painted slices", 2),
+            lambda: _guidance(frame, by_table.get(GUIDANCE, []), "Both ends first", 2),
+        ),
+        (
+            "guidance_inner.png",
+            "The same where the ends are unknown: three inner slices first",
+            lambda: _guidance(frame, by_table.get(GUIDANCE, []), "Ends unknown", 3),
         ),
     ]
     for name, caption, plan in plans:
@@ -299,6 +304,10 @@ def _rounds(
         axes.grid(alpha=0.3)
     pair[0].legend(frameon=False, fontsize=8)
     return figure
+
+
+def _guidance(frame: pd.DataFrame, rows: Rows, experiment: str, begun: int) -> Figure | None:
+    return _rounds(frame, _of(rows, experiment, frame), "painted slices", begun)
 
 
 def _annotator(frame: pd.DataFrame, rows: Rows, model: str) -> Figure | None:

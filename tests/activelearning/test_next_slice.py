@@ -134,3 +134,9 @@ def test_hardest_volume_first_then_untouched_ones():
     del store.images["c"], store.images["b"]
     assert HardestFirst()({}, store)["id"] == "a"
     assert HardestFirst()({}, Store({})) is None
+
+
+def test_beyond_the_painted_slices_nothing_is_suggested_where_nothing_was_found():
+    records = moving(3, [0.1, 0.1]) + [replace(record(i, 0.1), moved=9 - i) for i in range(4, 9)]
+    records += [replace(record(i, 0.1), moved=0) for i in range(9, 60)]
+    assert all(s.index < 9 for s in next_slices(records))

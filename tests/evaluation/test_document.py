@@ -73,7 +73,7 @@ def test_both_forms_have_the_same_text_and_pictures(both, report):
         assert set(of_text) <= set(of_page), tag
     inside = [base64.b64decode(x["src"].partition("base64,")[2]) for x in html("img")]
     beside = [(report.parent / x["src"]).read_bytes() for x in markdown("img")]
-    assert len(inside) == 10
+    assert len(inside) == 11
     assert inside == beside
     assert [x["alt"] for x in html("img")] == [x["alt"] for x in markdown("img")]
 

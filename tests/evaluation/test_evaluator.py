@@ -173,13 +173,13 @@ def test_reach_is_told_of_whole_volumes_only(evaluator, sample):
 
 
 @pytest.mark.parametrize("choice", ["middle", "random", "suggested", "worst"])
-def test_one_more_slice_a_round_between_the_ends(evaluator, sample, choice):
+def test_one_more_slice_a_round(evaluator, sample, choice):
     options = {"scope": "volume", "prompts": "first-last", "rounds": "2", "choice": choice}
     (record,) = results(evaluator, sample, parse(**options)).values()
     assert len(record["rounds"]) == 3
     marked = record["marked"]["axial"]
-    assert {1, 9} < set(marked)
-    assert len(marked) == 4
+    assert {1, 9} <= set(marked)
+    assert len(marked) + len(record["wiped"]) == 4  # suggestions may lie beyond the ends
     if choice == "middle":
         assert marked == [1, 3, 5, 9]
 

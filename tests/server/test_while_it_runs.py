@@ -168,7 +168,7 @@ def test_client_gone_means_work_stopped(server, long_run):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert state["state"] == "cancelled"
-    assert state["slices_done"] < 100  # of 600
+    assert state["slices_done"] < state["slices"]
 
 
 def test_two_clients_get_what_each_gets_alone(server, sample, painted):

@@ -107,11 +107,14 @@ class _Stack:
             apart = np.arange(-(len(here) // 2), len(here) // 2 + 1)
             mended = np.convolve(here, 1 - np.abs(apart) / half)[apart[-1] :][at] / self.total
             shares |= zip(stretch, mended.tolist(), strict=True)
-        return {i: share for i, share in shares.items() if i not in self.empty or self.holds(i)}
+        return {i: share for i, share in shares.items() if self._is_between(i) or self._is_there(i)}
 
-    def holds(self, index: int) -> bool:
-        """Whether a slice lies between painted ones."""
+    def _is_between(self, index: int) -> bool:
         return self.ends is not None and self.ends[0] < index < self.ends[1]
+
+    def _is_there(self, index: int) -> bool:
+        """Whether there is something to wipe, or to paint better."""
+        return index not in self.empty and self.wrong[index] > 0
 
     def paint(self, index: int) -> None:
         """Count a slice as painted."""

@@ -51,7 +51,8 @@ def motion(found: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Voxels in which the mask of a slice differs from those before and after it, mean of the two.
 
     These are the nearest that are not empty: a slice on which the object was lost differs from
-    both by all that they hold.
+    both by all that they hold. An empty slice with the object on one side only does not move: the
+    object has ended.
 
     Args:
         found: (slices, rows, columns) logits; > 0 is the object.
@@ -65,7 +66,7 @@ def motion(found: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         at = bisect_left(there, t)
         own = at < len(there) and there[at] == t
         beside = there[max(at - 1, 0) : at] + there[at + own : at + own + 1]
-        if beside:
+        if len(beside) == 2 or (own and beside):
             here = found[t] > 0  # slice by slice: of a large volume no copy
             moved[t] = fmean(np.count_nonzero((found[n] > 0) != here) for n in beside)
     return moved

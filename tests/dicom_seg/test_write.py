@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -104,21 +105,30 @@ def test_segments_are_coded(written):
     assert {s.SegmentAlgorithmType for s in segments} == {"SEMIAUTOMATIC"}
 
 
+def told_anew(series: Path, folder: Path, tell: Callable[[pydicom.Dataset], None]) -> Path:
+    """A series with other headers, in a new folder."""
+    folder.mkdir()
+    for file in series.iterdir():
+        image = pydicom.dcmread(file)
+        tell(image)
+        image.save_as(folder / file.name)
+    return folder
+
+
 def test_no_more_of_the_patient_than_must_be(acquired, tmp_path):
     """The series is full of what somebody may have typed; the SEG has the required fields alone."""
     folder, values, grid = acquired
-    told = tmp_path / "told"
-    told.mkdir()
-    for file in folder.iterdir():
-        image = pydicom.dcmread(file)
+
+    def tell(image: pydicom.Dataset) -> None:
         image.PatientName, image.PatientID = "Doe^Jane", "4711"
         image.PatientAddress = image.PatientComments = image.StudyDescription = "SECRET"
         image.OtherPatientNames = image.InstitutionName = image.OperatorsName = "SECRET"
         image.AdditionalPatientHistory = image.AdmittingDiagnosesDescription = "SECRET"
         image.PatientAge, image.PatientWeight = "042Y", 61
         image.add_new((0x0009, 0x0010), "LO", "SECRET")
-        image.save_as(told / file.name)
+
     path = tmp_path / "out.dcm"
+    told = told_anew(folder, tmp_path / "told", tell)
     save_dicom_seg(masks_of(values), grid, path, told, SEGMENTS)
     seg = pydicom.dcmread(path)
     assert (str(seg.PatientName), seg.PatientID) == ("Doe^Jane", "4711")
@@ -134,13 +144,12 @@ def test_no_more_of_the_patient_than_must_be(acquired, tmp_path):
 )
 def test_any_name_is_one_label_and_hurts_no_other(acquired, tmp_path, name, label):
     folder, values, grid = acquired
-    told = tmp_path / "told"
-    told.mkdir()
-    for file in folder.iterdir():
-        image = pydicom.dcmread(file)
+
+    def tell(image: pydicom.Dataset) -> None:
         image.SpecificCharacterSet, image.PatientName = "ISO_IR 100", "Müller^Jürgen"
-        image.save_as(told / file.name)
+
     path = tmp_path / "out.dcm"
+    told = told_anew(folder, tmp_path / "told", tell)
     save_dicom_seg(masks_of(values > 0), grid, path, told, named({1: name}))
     seg = pydicom.dcmread(path)
     assert [s.SegmentLabel for s in seg.SegmentSequence] == [label]

@@ -53,19 +53,19 @@ def check_picture(path: Path) -> None:
         raise BadInput(f"cannot write the picture {path}: its name must end in {PICTURE}")
 
 
-def check_places(written: Iterable[Path], read: Iterable[Path] = ()) -> None:
+def check_places(written: Iterable[Path | None], read: Iterable[Path | None] = ()) -> None:
     """Say before the work starts that a file cannot be written, or would take another's place.
 
     Args:
-        written: files to be written.
+        written: files to be written; None: not wanted.
         read: files that are read, which stay as they are.
 
     Raises:
         BadInput: no such folder, or one that may only be read; a folder of that name; a file that
             is read, or written twice.
     """
-    taken = {os.path.realpath(path) for path in read}
-    for path in written:
+    taken = {os.path.realpath(path) for path in read if path is not None}
+    for path in (path for path in written if path is not None):
         check_folder(path)
         if path.is_dir():
             raise BadInput(f"cannot write {path}: it is a folder")

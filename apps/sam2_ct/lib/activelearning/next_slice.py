@@ -127,12 +127,12 @@ class _Stack:
 
 def _greedily(stacks: Sequence[_Stack], count: int) -> Iterator[tuple[Axis, int, float]]:
     for _ in range(count):
-        found = [(share, -i, n) for n, s in enumerate(stacks) for i, share in s.shares().items()]
+        found = [(-share, i, n) for n, s in enumerate(stacks) for i, share in s.shares().items()]
         if not found:
             return
-        share, negative, n = max(found, key=lambda one: (one[0], one[1], -one[2]))
-        stacks[n].paint(-negative)
-        yield stacks[n].axis, -negative, round(share, 4)
+        negative, index, n = min(found)
+        stacks[n].paint(index)
+        yield stacks[n].axis, index, round(-negative, 4)
 
 
 def stacks_of(

@@ -61,14 +61,13 @@ def segment(
     _check_output(output, ct)
     if picture is not None:
         check_picture(picture)
-    outputs = [path for path in (output, report, picture) if path is not None]
-    check_places(outputs, [path for path in (ct, prompts, points, replay_log) if path is not None])
+    check_places([output, report, picture], [ct, prompts, points, replay_log])
     chosen = read_options(ServerOptions, options)
     settings = Settings.parse(options)
     if replay_log is not None:
         if prompts is not None or points is not None:
             raise BadInput("the log has its prompts: leave --prompts and --points out")
-        return _replay(replay_log, ct, outputs, chosen, report, picture)
+        return _replay(replay_log, ct, output, chosen, report, picture)
     if ct is None:
         raise BadInput("no volume: name a NIfTI or NRRD file, or a folder with one DICOM series")
     if prompts is None and points is None:
@@ -157,7 +156,7 @@ def read_prompts(
 def _replay(
     log: Path,
     ct: Path | None,
-    outputs: Sequence[Path],
+    output: Path,
     chosen: ServerOptions,
     report: Path | None,
     picture: Path | None,
@@ -166,8 +165,8 @@ def _replay(
     from lib.engine.log import read_log
     from lib.engine.replay import replay
 
-    logged, output = read_log(log), outputs[0]
-    check_places(outputs, [logged.volume])
+    logged = read_log(log)
+    check_places([output, report, picture], [logged.volume])
     names = named({value: name for name, value in logged.label_names.items()})
     case, outcome = replay(
         log,

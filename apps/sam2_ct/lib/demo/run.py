@@ -16,13 +16,12 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import torch
-from monai.metrics import compute_dice
 from monailabel.client.client import MONAILabelClient, MONAILabelClientException
 from numpy.typing import NDArray
 
 from lib.demo.server import running_server
 from lib.errors import BadInput
+from lib.evaluation.metrics import overlap
 from lib.files import write_json
 from lib.geometry import Axis, Grid
 from lib.pictures.figure import Picture, write_png
@@ -99,7 +98,7 @@ def run_demo(
         task = _own(ct, prompts, truth, output) if ct and prompts else _sample(output)
     volume = load_volume(task.ct)
     known = None if task.truth is None else load_labelmap(task.truth)[0] > 0
-    _painted_slices(task, volume.grid)  # what cannot be used is said before the server starts
+    slices = _painted_slices(task, volume.grid)
     print(f"{task.name} of {task.ct}")
     starting = time.perf_counter()
     with running_server(output, model) as url:
@@ -107,15 +106,14 @@ def run_demo(
         client = MONAILabelClient(url, tmpdir=str(output))
         with _stage(seconds, "upload"), _refusals():
             session = client.create_session(str(task.ct))["session_id"]
-        rounds = [_ask(client, session, task, volume.grid, known)]
-        _say_round(rounds[-1])
-        while (
-            known is not None
-            and len(rounds) <= task.corrections
-            and _paint_suggested(task, rounds[-1], known)
-        ):
-            rounds.append(_ask(client, session, task, volume.grid, known))
-            _say_round(rounds[-1])
+        rounds = [_ask(client, session, task, slices, volume.grid, known)]
+        while known is not None and len(rounds) <= task.corrections:
+            index = _suggested(rounds[-1], known)
+            if index is None:
+                break
+            _paint(task, index, known)
+            slices = sorted({*slices, index})
+            rounds.append(_ask(client, session, task, slices, volume.grid, known))
     last = rounds[-1]
     with _stage(seconds, "write"):
         segmentation = output / "segmentation.nii.gz"
@@ -126,12 +124,6 @@ def run_demo(
     told = [{"slices": r.slices, "dice": r.dice, "seconds": r.seconds} for r in rounds]
     write_json(report, {**last.said, "demo": {"seconds": seconds, "rounds": told}})
     _say(rounds[0], seconds, last, [segmentation, picture, report])
-
-
-def dice_of(mask: np.ndarray, truth: np.ndarray) -> float:
-    """Dice of two (X, Y, Z) bool masks, by MONAI."""
-    pair = (torch.from_numpy(a[None, None].astype(np.uint8)) for a in (mask, truth))
-    return float(compute_dice(*pair))
 
 
 def _sample(output: Path) -> Task:
@@ -167,10 +159,11 @@ def _ask(
     client: MONAILabelClient,
     session: str,
     task: Task,
+    slices: list[int],
     grid: Grid,
     known: NDArray[np.bool_] | None,
 ) -> Round:
-    """Send the painted slices, as Slicer's Scribbles panel does, and read what comes back."""
+    """Send the painted slices, as Slicer's Scribbles panel does; read and tell what comes back."""
     params = {
         "label_info": [{"name": task.name, "id": task.label}],
         "selected_label_name": task.name,
@@ -190,8 +183,10 @@ def _ask(
     if not result_grid.same_as(grid):
         raise RuntimeError("the server answered on another grid than the CT's")
     mask = labels > 0
-    dice = None if known is None else dice_of(mask, known)
-    return Round(_painted_slices(task, grid), mask, said, seconds, dice)
+    dice = None if known is None else overlap(mask, known)[0]
+    found = Round(slices, mask, said, seconds, dice)
+    _say_round(found)
+    return found
 
 
 def _painted_slices(task: Task, grid: Grid) -> list[int]:
@@ -201,16 +196,17 @@ def _painted_slices(task: Task, grid: Grid) -> list[int]:
     return [mask.index for mask in from_labelmap(painted, grid, object_ids=[task.label]).prompts]
 
 
-def _paint_suggested(task: Task, last: Round, known: NDArray[np.bool_]) -> bool:
-    """Paint the truth on the best suggested slice that the bone is on; False if there is none."""
-    suggested = [s["index"] for s in last.said["next_slices"]]
-    index = next((k for k in suggested if known[:, :, k].any()), None)
-    if index is None:
-        return False
+def _suggested(last: Round, known: NDArray[np.bool_]) -> int | None:
+    """The best suggested slice that the bone is on."""
+    suggested = (s["index"] for s in last.said["next_slices"])
+    return next((index for index in suggested if known[:, :, index].any()), None)
+
+
+def _paint(task: Task, index: int, known: NDArray[np.bool_]) -> None:
+    """Paint the truth on a slice."""
     painted, grid = load_labelmap(task.prompts)
     painted[:, :, index] = known[:, :, index]
     save_labelmap(painted, grid, task.prompts, like=task.ct)
-    return True
 
 
 def _picture(task: Task, volume: Volume, last: Round, known: NDArray[np.bool_] | None) -> Picture:

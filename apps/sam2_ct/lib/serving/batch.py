@@ -138,9 +138,8 @@ class Batches:
                 self.changed.ring(run)
         finally:
             done = any(one["state"] == "done" for one in run.told.values())
-            run.ended = (
-                time.time()
-            )  # before the status: what is over is never offered to be stopped
+            # before the status: what is over is never offered to be stopped
+            run.ended = time.time()
             run.status = "STOPPED" if run.is_stopped else "DONE" if done else "ERROR"
             self.changed.ring(run)
 

@@ -95,9 +95,8 @@ def check_free(port: int, host: str = LOOPBACK) -> None:
     if answers(port):
         raise Unavailable(f"port {port} is taken: choose another one with --port")
     try:
-        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[
-            0
-        ]
+        first, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, place = first
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn does
             probe.bind(place)

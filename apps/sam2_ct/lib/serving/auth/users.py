@@ -140,16 +140,14 @@ class UsersFile:
             raise BadInput(f"cannot write {self.path}: {error.strerror}") from error
 
     def _read(self) -> dict[str, User]:
+        content = read_json(self.path)
         try:
-            content = read_json(self.path)
             if content["format"] != FORMAT:
                 raise ValueError(f"its format is not {FORMAT!r}")
             return {
                 name: User(name, Role(entry["role"]), str(entry["password"]))
                 for name, entry in content["users"].items()
             }
-        except BadInput:
-            raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadInput(f"{self.path} is no file of users: {error}") from error
 

@@ -30,9 +30,8 @@ def volume_of(instance: MONAILabelApp, log: Log) -> Path:
     """
     image, path = log.key.image, log.volume
     if is_series(instance, image):
-        return Path(
-            instance.datastore().get_image_uri(image)
-        )  # a copy, which is fetched if it has gone
+        # a copy, which is fetched if it has gone
+        return Path(instance.datastore().get_image_uri(image))
     sessions = (Path(info.image) for info in list(instance.sessions().values()))
     for candidate in (path, *sessions):  # it may have been opened again since
         if candidate.exists() and key_of_file(candidate) == image:
